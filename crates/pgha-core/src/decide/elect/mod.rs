@@ -1,0 +1,69 @@
+//! Who becomes primary of an epoch that has none (P4).
+
+mod candidate;
+mod choose;
+mod entry;
+mod lag;
+
+use std::time::Duration;
+
+use super::plan::{Reports, propose};
+use super::{Decision, Input};
+use crate::state::Revoked;
+use crate::{Command, MemberName, Reason};
+use candidate::Candidate;
+use choose::Choice;
+
+/// After the first report, the others are waited for this long.
+const COLLECT_MAX: Duration = Duration::from_millis(300);
+/// A target that an operator named is waited for this long.
+const TARGET_MAX: Duration = Duration::from_secs(3);
+
+pub(super) fn elect(
+    input: &Input<'_>,
+    reports: &Reports<'_>,
+    revoked: &Revoked,
+    decision: &mut Decision,
+) {
+    let candidates = candidate::candidates(input, reports, revoked);
+    let seen = input.state.epoch;
+    let waiting = waits(input, reports, revoked, &candidates, decision);
+    let chosen = choose::choose(input, reports, revoked, &candidates, waiting);
+    match chosen {
+        Choice::Elect(candidate) => {
+            let primary = entry::entry(input, reports, revoked, &candidates, candidate);
+            propose(Command::Primary(primary), decision);
+        }
+        Choice::Wait => {
+            let text = format!("epoch {seen}: waiting for reports");
+            decision.why.cluster = Some((Reason::NoPrimary, text));
+        }
+        Choice::Stuck(reason, text) => decision.why.cluster = Some((reason, text)),
+    }
+}
+
+/// Whether somebody who is likely to report has not done so yet.
+fn waits(
+    input: &Input<'_>,
+    reports: &Reports<'_>,
+    revoked: &Revoked,
+    candidates: &[Candidate<'_>],
+    decision: &mut Decision,
+) -> bool {
+    let reported = |name: &MemberName| candidates.iter().any(|c| c.report.name == *name);
+    let missing = input
+        .state
+        .data_members()
+        .any(|(name, _)| !reported(name) && reports.fresh(name).is_some_and(|r| !r.shutting_down));
+    // The first report cannot have come before the Revoke was applied.
+    let mut until = input.since.phase + COLLECT_MAX;
+    let target_missing = revoked
+        .target
+        .as_ref()
+        .is_some_and(|target| !reported(target));
+    if target_missing {
+        until = input.since.phase + TARGET_MAX;
+    }
+    decision.wake(input.now, until);
+    (missing || target_missing) && input.now < until
+}

@@ -1,0 +1,79 @@
+//! Between two primaries: cut what can still be received, then report.
+
+use std::time::Duration;
+
+use super::local::JobKind;
+use super::{Data, Decision, Input, Tree, begin, is_mine, refuse_data, start_standby};
+use crate::Reason;
+use crate::report::{MemberState, Role};
+use crate::state::Revoked;
+
+/// A fenced primary waits this long for the decision before it starts as a standby: a restart in
+/// place would have to stop that first.
+const FORMER_PRIMARY_PATIENCE: Duration = Duration::from_secs(3);
+
+pub(super) fn revoked(input: &Input<'_>, revoked: &Revoked, decision: &mut Decision) {
+    decision.is(Role::None, MemberState::Stopped, Reason::Revoking);
+    if refuse_data(input, decision) {
+        return;
+    }
+    match &input.local.data {
+        Data::Cluster(_) => {}
+        Data::Missing => return decision.is(Role::None, MemberState::Stopped, Reason::DataMissing),
+        // Nothing to report from; the next primary is what mends it.
+        Data::Unknown | Data::Unfinished | Data::Unusable(_) => return,
+    }
+    match &input.local.tree {
+        Tree::Unknown => {}
+        Tree::Primary { .. } => decision.is(Role::None, MemberState::Fenced, Reason::Superseded),
+        Tree::Empty if awaits_restart(input, revoked, decision) => {}
+        Tree::Empty => start_standby(input, None, decision),
+        Tree::Standby { .. } => settle(input, decision),
+    }
+}
+
+/// The entry names an earlier process of this member: nobody is primary, and nobody is followed,
+/// least of all oneself. The raft leader is about to end that epoch; what will be asked then is made
+/// ready now.
+pub(super) fn former_life(input: &Input<'_>, decision: &mut Decision) {
+    decision.is(Role::None, MemberState::Stopped, Reason::NoPrimary);
+    if refuse_data(input, decision) {
+        return;
+    }
+    match (&input.local.data, &input.local.tree) {
+        (Data::Cluster(_), Tree::Empty) => start_standby(input, None, decision),
+        (Data::Cluster(_), Tree::Standby { .. }) => settle(input, decision),
+        (
+            Data::Unknown | Data::Missing | Data::Unfinished | Data::Unusable(_) | Data::Cluster(_),
+            _,
+        ) => {}
+    }
+}
+
+/// Makes sure that nothing is received any more and that the end is known.
+pub(super) fn settle(input: &Input<'_>, decision: &mut Decision) {
+    let reason = if input.raft.quorum {
+        Reason::Revoking
+    } else {
+        Reason::NoQuorum
+    };
+    decision.is(Role::Replica, MemberState::Fenced, reason);
+    if input.local.settled.is_none() || input.local.upstream.is_some() {
+        if input.local.probe.is_none() {
+            return decision.is(Role::None, MemberState::Starting, Reason::Starting);
+        }
+        begin(input, JobKind::Settle, decision);
+    }
+}
+
+fn awaits_restart(input: &Input<'_>, revoked: &Revoked, decision: &mut Decision) -> bool {
+    let mine = revoked.previous.as_ref().is_some_and(|previous| {
+        is_mine(input, previous) && input.local.served == Some(previous.epoch)
+    });
+    let until = input.since.phase + FORMER_PRIMARY_PATIENCE;
+    if !mine || input.now >= until {
+        return false;
+    }
+    decision.wake(input.now, until);
+    true
+}

@@ -1,0 +1,159 @@
+//! What happened and why, replicated, so that any member can explain it later.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Epoch, Lsn, MemberName, TimelineId};
+
+/// Entries that are kept; older ones are dropped.
+pub const JOURNAL_ENTRIES_MAX: usize = 200;
+
+/// Why an epoch ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The cluster's first primary.
+    Formation,
+    /// The holder proved that nothing of it is left.
+    Released {
+        /// What made it stop.
+        why: String,
+    },
+    /// A quorum of voters heard no renewal.
+    Expired {
+        /// Who reported it.
+        reporters: Vec<MemberName>,
+    },
+    /// The holder's sidecar is another process now.
+    HolderRestarted,
+    /// An operator planned it.
+    Switchover,
+    /// An operator ordered it.
+    OperatorFailover {
+        /// Who is to be promoted.
+        target: MemberName,
+        /// Whether data may be lost beyond the limit.
+        allow_data_loss: bool,
+    },
+    /// The chosen one did not open in time.
+    PromotionFailed {
+        /// What is known.
+        why: String,
+    },
+}
+
+impl Cause {
+    /// The word that programs see.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Formation => "formation",
+            Self::Released { .. } => "released",
+            Self::Expired { .. } => "lease_expired",
+            Self::HolderRestarted => "holder_restarted",
+            Self::Switchover => "switchover",
+            Self::OperatorFailover { .. } => "operator_failover",
+            Self::PromotionFailed { .. } => "promotion_failed",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Formation => f.write_str("the cluster was formed"),
+            Self::Released { why } => write!(f, "the holder released its lease: {why}"),
+            Self::Expired { reporters } => {
+                let names: Vec<_> = reporters.iter().map(MemberName::as_str).collect();
+                write!(f, "no renewal reached {}", names.join(", "))
+            }
+            Self::HolderRestarted => f.write_str("the holder's sidecar was restarted"),
+            Self::Switchover => f.write_str("an operator asked for a switchover"),
+            Self::OperatorFailover {
+                target,
+                allow_data_loss,
+            } => {
+                write!(f, "an operator ordered a failover to {target}")?;
+                if *allow_data_loss {
+                    f.write_str(", accepting data loss")
+                } else {
+                    Ok(())
+                }
+            }
+            Self::PromotionFailed { why } => write!(f, "the promotion failed: {why}"),
+        }
+    }
+}
+
+/// A step of a change of primary, with the time from the fault to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// One of seen, fenced, released, revoked, reported, committed, leased, promoted, routed.
+    pub name: String,
+    /// Milliseconds since the fault was seen. Added up from spans measured on one clock each.
+    pub ms: u64,
+}
+
+/// One report that a choice was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Who reported.
+    pub member: MemberName,
+    /// Its timeline.
+    pub timeline: TimelineId,
+    /// Its end of WAL.
+    pub end_of_wal: Lsn,
+    /// Whether it was the fenced primary of the old epoch.
+    pub former_primary: bool,
+    /// What spoke against it, if anything.
+    pub refused: Option<String>,
+}
+
+/// WAL of the old line that the new one does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostRange {
+    /// Where the new line leaves the old one.
+    pub from: Lsn,
+    /// End of the old line as far as known.
+    pub to: Lsn,
+    /// Whether `to` was read from the old primary itself.
+    pub is_final: bool,
+}
+
+impl LostRange {
+    /// Bytes in the range.
+    pub const fn bytes(&self) -> u64 {
+        self.from.bytes_behind(self.to)
+    }
+}
+
+/// One change of primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// The epoch that it began.
+    pub epoch: Epoch,
+    /// Why.
+    pub cause: Cause,
+    /// The raft leader that decided.
+    pub leader: Option<MemberName>,
+    /// Who was primary before.
+    pub previous_primary: Option<MemberName>,
+    /// Wall clock of the raft leader, RFC 3339.
+    pub at: String,
+    /// Who became primary; absent while undecided, or where the epoch ended without one.
+    pub primary: Option<MemberName>,
+    /// The timeline of the new primary.
+    pub timeline: Option<TimelineId>,
+    /// How it became primary.
+    pub kind: Option<crate::StartKind>,
+    /// Where its timeline leaves its parent.
+    pub fork_lsn: Option<Lsn>,
+    /// What was lost.
+    pub lost: Option<LostRange>,
+    /// What the choice was made from.
+    pub evidence: Vec<Evidence>,
+    /// Times.
+    pub steps: Vec<Step>,
+    /// Whether the gate opened.
+    pub opened: bool,
+}

@@ -1,0 +1,259 @@
+//! The holder's side: for how long this process may serve.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::lease::{Deadlines, LeaseTiming};
+use crate::{Epoch, Mono, Nonce, RaftId};
+
+/// Sets of voters, in each of which a majority is needed: every half of the last committed and of
+/// the effective membership.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Quorums(Vec<BTreeSet<RaftId>>);
+
+impl Quorums {
+    /// From the voter sets of both memberships; equal ones count once.
+    pub fn new(sets: impl IntoIterator<Item = BTreeSet<RaftId>>) -> Self {
+        let mut unique: Vec<BTreeSet<RaftId>> = Vec::new();
+        for set in sets {
+            if !unique.contains(&set) {
+                unique.push(set);
+            }
+        }
+        Self(unique)
+    }
+
+    /// Everybody in any of the sets.
+    pub fn voters(&self) -> BTreeSet<RaftId> {
+        self.0.iter().flatten().copied().collect()
+    }
+
+    /// Whether `yes` holds a majority of each set. Without voters there is no quorum.
+    pub fn reached(&self, yes: impl Fn(RaftId) -> bool) -> bool {
+        !self.0.is_empty()
+            && self.0.iter().all(|set| {
+                let count = set.iter().filter(|id| yes(**id)).count();
+                count > set.len() / 2
+            })
+    }
+
+    /// The newest time that a majority of each set has reached: per set the q-th newest, and of
+    /// these the oldest.
+    pub fn reached_at(&self, newest: impl Fn(RaftId) -> Option<Mono>) -> Option<Mono> {
+        let per_set = self.0.iter().map(|set| {
+            let mut times: Vec<Mono> = set.iter().filter_map(|id| newest(*id)).collect();
+            times.sort_unstable_by(|a, b| b.cmp(a));
+            times.get(set.len() / 2).copied()
+        });
+        // One set without a majority spoils all; no set is no quorum.
+        per_set.collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+}
+
+/// What a holder may do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// No quorum has answered yet.
+    Collecting,
+    /// The lease is held until these deadlines.
+    Held(Deadlines),
+    /// It was held and is over, or a newer epoch is known: this epoch is dead for ever.
+    Over,
+}
+
+/// The lease of one epoch, as its holder counts it. Validity runs from the *send* of a renewal: a
+/// grantor promises from its receipt, which is never before the send.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    epoch: Epoch,
+    nonce: Nonce,
+    timing: LeaseTiming,
+    quorums: Quorums,
+    next_send: u64,
+    sends: VecDeque<(u64, Mono)>,
+    newest: BTreeMap<RaftId, Mono>,
+    held_until_close: Option<Mono>,
+    over: bool,
+}
+
+impl Holder {
+    /// Begins to collect the lease of `epoch` for the process with `nonce`.
+    pub fn new(epoch: Epoch, nonce: Nonce, timing: LeaseTiming, quorums: Quorums) -> Self {
+        Self {
+            epoch,
+            nonce,
+            timing,
+            quorums,
+            // Numbers of different epochs differ: a late answer to an old one counts for nothing.
+            next_send: (epoch.0 << 32) + 1,
+            sends: VecDeque::new(),
+            newest: BTreeMap::new(),
+            held_until_close: None,
+            over: false,
+        }
+    }
+
+    /// The epoch.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The process that holds it.
+    pub const fn nonce(&self) -> Nonce {
+        self.nonce
+    }
+
+    /// The lease time in force.
+    pub const fn timing(&self) -> LeaseTiming {
+        self.timing
+    }
+
+    /// Whom to ask.
+    pub fn grantors(&self) -> BTreeSet<RaftId> {
+        self.quorums.voters()
+    }
+
+    /// The membership changed: the new quorums count at once, with the answers already there.
+    pub fn set_quorums(&mut self, quorums: Quorums) {
+        self.quorums = quorums;
+    }
+
+    /// Numbers a renewal that is about to be sent. `None` when this epoch must not be renewed.
+    pub fn send(&mut self, now: Mono) -> Option<u64> {
+        if matches!(self.hold(now), Hold::Over) {
+            return None;
+        }
+        let oldest_useful = now - self.timing.lease();
+        while self
+            .sends
+            .front()
+            .is_some_and(|(_, at)| *at < oldest_useful)
+        {
+            self.sends.pop_front();
+        }
+        let number = self.next_send;
+        self.next_send += 1;
+        self.sends.push_back((number, now));
+        Some(number)
+    }
+
+    /// A grantor granted the renewal with this number, however late.
+    pub fn granted(&mut self, by: RaftId, send: u64, now: Mono) {
+        if matches!(self.hold(now), Hold::Over) {
+            return;
+        }
+        let Some((_, sent)) = self.sends.iter().find(|(number, _)| *number == send) else {
+            return;
+        };
+        let newest = self.newest.entry(by).or_insert(*sent);
+        *newest = (*newest).max(*sent);
+        if let Some(deadlines) = self.deadlines()
+            && now < deadlines.close
+        {
+            self.held_until_close = Some(deadlines.close);
+        }
+    }
+
+    /// Somebody has adopted this epoch. A newer one ends this one at once.
+    pub fn heard_epoch(&mut self, adopted: Epoch) {
+        self.over |= adopted > self.epoch;
+    }
+
+    /// Gives the epoch up.
+    pub fn abandon(&mut self) {
+        self.over = true;
+    }
+
+    /// What may be done at `now`. Once the gate had to close, the epoch is over for good.
+    pub fn hold(&mut self, now: Mono) -> Hold {
+        let Some(close) = self.held_until_close else {
+            return if self.over {
+                Hold::Over
+            } else {
+                Hold::Collecting
+            };
+        };
+        self.over |= now >= close;
+        match self.deadlines() {
+            Some(deadlines) if !self.over => Hold::Held(deadlines),
+            Some(_) | None => {
+                self.over = true;
+                Hold::Over
+            }
+        }
+    }
+
+    /// The deadlines that the answers so far give, whether passed or not.
+    pub fn deadlines(&self) -> Option<Deadlines> {
+        let sent = self
+            .quorums
+            .reached_at(|id| self.newest.get(&id).copied())?;
+        Some(self.timing.deadlines(sent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quorums(ids: &[u64]) -> Quorums {
+        Quorums::new([ids.iter().copied().map(RaftId).collect()])
+    }
+
+    fn holder() -> Holder {
+        let timing = LeaseTiming::from_millis(1500).expect("valid");
+        Holder::new(Epoch(1), Nonce(7), timing, quorums(&[1, 2, 3]))
+    }
+
+    #[test]
+    fn counts_from_the_send_and_not_from_the_answer() {
+        let mut holder = holder();
+        let send = holder.send(Mono::from_millis(100)).expect("collecting");
+        holder.granted(RaftId(1), send, Mono::from_millis(101));
+        assert_eq!(holder.hold(Mono::from_millis(101)), Hold::Collecting);
+        holder.granted(RaftId(2), send, Mono::from_millis(900));
+        let Hold::Held(deadlines) = holder.hold(Mono::from_millis(901)) else {
+            panic!("not held")
+        };
+        assert_eq!(deadlines.close, Mono::from_millis(1100));
+    }
+
+    #[test]
+    fn never_comes_back_after_the_gate_had_to_close() {
+        let mut holder = holder();
+        let first = holder.send(Mono::ZERO).expect("collecting");
+        let second = holder.send(Mono::from_millis(150)).expect("collecting");
+        holder.granted(RaftId(1), first, Mono::from_millis(1));
+        holder.granted(RaftId(2), first, Mono::from_millis(2));
+        // Both answers to the second send come after the gate closed at 1000 ms.
+        holder.granted(RaftId(1), second, Mono::from_millis(1001));
+        holder.granted(RaftId(2), second, Mono::from_millis(1002));
+        assert_eq!(holder.hold(Mono::from_millis(1003)), Hold::Over);
+        assert_eq!(holder.send(Mono::from_millis(1004)), None);
+    }
+
+    #[test]
+    fn a_newer_epoch_ends_it_at_once() {
+        let mut holder = holder();
+        let send = holder.send(Mono::ZERO).expect("collecting");
+        holder.granted(RaftId(1), send, Mono::ZERO);
+        holder.granted(RaftId(2), send, Mono::ZERO);
+        holder.heard_epoch(Epoch(1));
+        assert!(matches!(holder.hold(Mono::ZERO), Hold::Held(_)));
+        holder.heard_epoch(Epoch(2));
+        assert_eq!(holder.hold(Mono::ZERO), Hold::Over);
+    }
+
+    #[test]
+    fn a_joint_membership_needs_a_majority_of_each_half() {
+        let old: BTreeSet<_> = [1, 2, 3].map(RaftId).into();
+        let new: BTreeSet<_> = [3, 4, 5].map(RaftId).into();
+        let joint = Quorums::new([old, new]);
+        assert!(!joint.reached(|id| id.0 <= 3));
+        assert!(joint.reached(|id| id.0 >= 2 && id.0 <= 4));
+        assert!(!Quorums::default().reached(|_| true));
+        assert_eq!(Quorums::default().reached_at(|_| Some(Mono::ZERO)), None);
+        let times = |id: RaftId| (id.0 != 5).then(|| Mono::from_millis(id.0 * 10));
+        // Old half: 2nd newest of 10, 20, 30 is 20. New half: 2nd newest of 30, 40 is 30.
+        assert_eq!(joint.reached_at(times), Some(Mono::from_millis(20)));
+    }
+}

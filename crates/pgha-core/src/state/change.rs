@@ -1,0 +1,232 @@
+//! Changes of primary: revoked, named, opened, handed over, and what was lost with them.
+
+use super::refusal::{Applied, Refusal};
+use super::{ClusterState, Handover, LastPrimary, Phase, PrimaryRecord, Revoked};
+use crate::command::{Opened, Primary, Revoke};
+use crate::journal::{Cause, JOURNAL_ENTRIES_MAX, JournalEntry, LostRange};
+use crate::lineage::{Fork, Lineage};
+use crate::{Epoch, MemberName, StartKind};
+
+impl ClusterState {
+    pub(super) fn revoke(&mut self, index: u64, revoke: &Revoke) -> Applied {
+        self.expect_epoch(revoke.expected)?;
+        let previous = match &self.phase {
+            Phase::Primary(record) => Some(record.clone()),
+            // Nothing to end: a second Revoke would only throw reports away.
+            Phase::Empty | Phase::Bootstrap { .. } => return Err(self.out_of_phase("a revoke")),
+            Phase::Revoked(revoked) => {
+                if !matches!(revoke.cause, Cause::OperatorFailover { .. }) {
+                    return Err(self.out_of_phase("a revoke"));
+                }
+                revoked.previous.clone()
+            }
+        };
+        let target = match &revoke.cause {
+            Cause::OperatorFailover { target, .. } => {
+                self.expect_data_member(target)?;
+                Some(target.clone())
+            }
+            Cause::Formation
+            | Cause::Released { .. }
+            | Cause::Expired { .. }
+            | Cause::HolderRestarted
+            | Cause::Switchover
+            | Cause::PromotionFailed { .. } => self
+                .handover
+                .as_ref()
+                .and_then(|handover| handover.target.clone()),
+        };
+        self.epoch = revoke.expected.next();
+        self.handover = None;
+        self.journal_push(JournalEntry {
+            epoch: self.epoch,
+            cause: revoke.cause.clone(),
+            leader: Some(revoke.leader.clone()),
+            previous_primary: previous.as_ref().map(|record| record.node.clone()),
+            at: revoke.at.clone(),
+            primary: None,
+            timeline: None,
+            kind: None,
+            fork_lsn: None,
+            lost: None,
+            evidence: Vec::new(),
+            steps: revoke.steps.clone(),
+            opened: false,
+        });
+        self.phase = Phase::Revoked(Revoked {
+            index,
+            cause: revoke.cause.clone(),
+            previous,
+            target,
+        });
+        Ok(())
+    }
+
+    pub(super) fn name_primary(&mut self, index: u64, primary: &Primary) -> Applied {
+        self.expect_epoch(primary.epoch)?;
+        self.expect_data_member(&primary.node)?;
+        match (&self.phase, primary.kind) {
+            (Phase::Bootstrap { node }, StartKind::Initial) if *node == primary.node => {}
+            (Phase::Revoked(_), StartKind::Promotion) => {}
+            (Phase::Revoked(revoked), StartKind::Restart | StartKind::Reinstatement)
+                if revoked
+                    .previous
+                    .as_ref()
+                    .is_some_and(|p| p.node == primary.node) => {}
+            _ => return Err(self.out_of_phase("this primary")),
+        }
+        self.assign_timeline(primary)?;
+        if let (StartKind::Initial, Some(identifier)) = (primary.kind, primary.system_identifier) {
+            self.system_identifier = Some(identifier);
+            self.journal_push(first_entry(primary));
+        }
+        if let Some(entry) = self.journal_entry(primary.epoch) {
+            entry.primary = Some(primary.node.clone());
+            entry.timeline = Some(primary.timeline);
+            entry.kind = Some(primary.kind);
+            entry.evidence.clone_from(&primary.evidence);
+            entry.lost = primary.lost;
+            entry.steps.clone_from(&primary.steps);
+        }
+        self.phase = Phase::Primary(PrimaryRecord {
+            epoch: primary.epoch,
+            node: primary.node.clone(),
+            nonce: primary.nonce,
+            kind: primary.kind,
+            timeline: primary.timeline,
+            parent: primary.parent,
+            lsn: primary.lsn,
+            opened: false,
+            index,
+        });
+        Ok(())
+    }
+
+    /// A number is consumed when it is assigned, whether the promotion comes to anything or not (P6).
+    fn assign_timeline(&mut self, primary: &Primary) -> Applied {
+        match (primary.kind, &primary.fork_id) {
+            (StartKind::Initial, _) => self.lineage = Lineage::new(primary.timeline),
+            (StartKind::Promotion, Some(fork_id)) => {
+                if primary.timeline <= self.lineage.highest || primary.parent >= primary.timeline {
+                    return Err(Refusal::Timeline {
+                        timeline: primary.timeline,
+                        highest: self.lineage.highest,
+                    });
+                }
+                self.lineage.highest = primary.timeline;
+                let fork = Fork {
+                    epoch: primary.epoch,
+                    parent: primary.parent,
+                    fork_lsn: primary.lsn,
+                    fork_id: fork_id.clone(),
+                    fork_row_lsn: None,
+                };
+                self.lineage.forks.insert(primary.timeline, fork);
+            }
+            (StartKind::Promotion, None) => {
+                return Err(self.out_of_phase("a promotion without a fork id"));
+            }
+            (StartKind::Restart | StartKind::Reinstatement, _) => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn opened(&mut self, opened: &Opened) -> Applied {
+        self.expect_epoch(opened.epoch)?;
+        let Phase::Primary(record) = &mut self.phase else {
+            return Err(self.out_of_phase("an opening"));
+        };
+        if record.opened || record.timeline != opened.timeline {
+            return Err(self.out_of_phase("this opening"));
+        }
+        record.opened = true;
+        let node = record.node.clone();
+        self.last_primary = Some(LastPrimary {
+            node,
+            epoch: opened.epoch,
+        });
+        self.lineage.head = opened.timeline;
+        if let Some(fork) = self.lineage.forks.get_mut(&opened.timeline)
+            && fork.epoch == opened.epoch
+        {
+            fork.fork_lsn = opened.fork_lsn.unwrap_or(fork.fork_lsn);
+            fork.fork_row_lsn = opened.fork_row_lsn;
+        }
+        if let Some(entry) = self.journal_entry(opened.epoch) {
+            entry.opened = true;
+            entry.fork_lsn = opened.fork_lsn;
+            entry.steps.clone_from(&opened.steps);
+        }
+        Ok(())
+    }
+
+    pub(super) fn begin_handover(
+        &mut self,
+        index: u64,
+        epoch: Epoch,
+        target: Option<&MemberName>,
+        deadline_ms: u64,
+    ) -> Applied {
+        self.expect_epoch(epoch)?;
+        if let Some(target) = target {
+            self.expect_data_member(target)?;
+        }
+        if self.handover.is_some() || !self.primary().is_some_and(|record| record.opened) {
+            return Err(self.out_of_phase("a handover"));
+        }
+        self.handover = Some(Handover {
+            epoch,
+            target: target.cloned(),
+            deadline_ms,
+            index,
+        });
+        Ok(())
+    }
+
+    pub(super) fn end_handover(&mut self, epoch: Epoch) -> Applied {
+        self.expect_epoch(epoch)?;
+        match self.handover.take() {
+            Some(_) => Ok(()),
+            None => Err(self.out_of_phase("the end of a handover")),
+        }
+    }
+
+    pub(super) fn lost(&mut self, epoch: Epoch, range: LostRange) -> Applied {
+        let entry = self
+            .journal_entry(epoch)
+            .ok_or(Refusal::NoSuchEpoch(epoch))?;
+        entry.lost = (range.bytes() > 0).then_some(range);
+        Ok(())
+    }
+
+    fn journal_push(&mut self, entry: JournalEntry) {
+        self.journal.push(entry);
+        let surplus = self.journal.len().saturating_sub(JOURNAL_ENTRIES_MAX);
+        self.journal.drain(..surplus);
+    }
+
+    fn journal_entry(&mut self, epoch: Epoch) -> Option<&mut JournalEntry> {
+        self.journal
+            .iter_mut()
+            .rev()
+            .find(|entry| entry.epoch == epoch)
+    }
+}
+
+fn first_entry(primary: &Primary) -> JournalEntry {
+    JournalEntry {
+        epoch: primary.epoch,
+        cause: Cause::Formation,
+        leader: None,
+        previous_primary: None,
+        at: primary.at.clone(),
+        primary: None,
+        timeline: None,
+        kind: None,
+        fork_lsn: None,
+        lost: None,
+        evidence: Vec::new(),
+        steps: Vec::new(),
+        opened: false,
+    }
+}

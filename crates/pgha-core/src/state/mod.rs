@@ -1,0 +1,148 @@
+//! The replicated state: what the cluster is and who is primary.
+
+mod apply;
+mod change;
+mod refusal;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::journal::{Cause, JournalEntry};
+use crate::lineage::Lineage;
+use crate::{
+    ClusterId, Epoch, Generation, Lsn, Member, MemberName, Nonce, Secret, Settings, StartKind,
+    SystemIdentifier, TimelineId,
+};
+
+pub use refusal::{Applied, Refusal};
+
+/// Everything that the members agree on. Changed by [`ClusterState::apply`] alone.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClusterState {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Its id; empty before [`crate::Command::Create`].
+    pub cluster_id: ClusterId,
+    /// Raised by recovery from the loss of a quorum.
+    pub generation: Generation,
+    /// Of the PostgreSQL that all data members share.
+    pub system_identifier: Option<SystemIdentifier>,
+    /// Everybody.
+    pub members: BTreeMap<MemberName, Member>,
+    /// The newest epoch.
+    pub epoch: Epoch,
+    /// What the epoch has come to.
+    pub phase: Phase,
+    /// The last member whose gate opened, and in which epoch.
+    pub last_primary: Option<LastPrimary>,
+    /// Timelines.
+    pub lineage: Lineage,
+    /// A planned change of primary.
+    pub handover: Option<Handover>,
+    /// Whether automatic changes are off.
+    pub paused: bool,
+    /// Settings.
+    pub settings: Settings,
+    /// Password of the replication role.
+    pub replication_secret: Secret,
+    /// Changes of primary, oldest first.
+    pub journal: Vec<JournalEntry>,
+}
+
+/// What the newest epoch has come to.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// No cluster, or no data directory ordered yet.
+    #[default]
+    Empty,
+    /// The first data directory was ordered.
+    Bootstrap {
+        /// From whom.
+        node: MemberName,
+    },
+    /// Nobody is primary: positions are being reported.
+    Revoked(Revoked),
+    /// A primary is named.
+    Primary(PrimaryRecord),
+}
+
+/// An epoch that has no primary yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// Raft index of the Revoke: reports name it.
+    pub index: u64,
+    /// Why.
+    pub cause: Cause,
+    /// Who was named primary by the epoch before, whether it opened or not.
+    pub previous: Option<PrimaryRecord>,
+    /// Who a switchover or failover is for.
+    pub target: Option<MemberName>,
+}
+
+/// The primary of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrimaryRecord {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Who.
+    pub node: MemberName,
+    /// The process that may hold the lease.
+    pub nonce: Nonce,
+    /// How it becomes primary.
+    pub kind: StartKind,
+    /// Its timeline.
+    pub timeline: TimelineId,
+    /// The timeline that it comes from.
+    pub parent: TimelineId,
+    /// End of WAL that it reported.
+    pub lsn: Lsn,
+    /// Whether its gate opened.
+    pub opened: bool,
+    /// Raft index of the entry.
+    pub index: u64,
+}
+
+/// See [`ClusterState::last_primary`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastPrimary {
+    /// Who.
+    pub node: MemberName,
+    /// When.
+    pub epoch: Epoch,
+}
+
+/// A planned change of primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// The epoch that is to end.
+    pub epoch: Epoch,
+    /// Who is to be primary.
+    pub target: Option<MemberName>,
+    /// How long it may take, in milliseconds.
+    pub deadline_ms: u64,
+    /// Raft index of the entry.
+    pub index: u64,
+}
+
+impl ClusterState {
+    /// The named primary, opened or not.
+    pub const fn primary(&self) -> Option<&PrimaryRecord> {
+        match &self.phase {
+            Phase::Primary(record) => Some(record),
+            Phase::Empty | Phase::Bootstrap { .. } | Phase::Revoked(_) => None,
+        }
+    }
+
+    /// Whether the cluster exists.
+    pub fn is_created(&self) -> bool {
+        !self.cluster_id.as_str().is_empty()
+    }
+
+    /// The members with a PostgreSQL.
+    pub fn data_members(&self) -> impl Iterator<Item = (&MemberName, &Member)> {
+        self.members.iter().filter(|(_, member)| member.has_data())
+    }
+}
