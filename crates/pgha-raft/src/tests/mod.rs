@@ -1,0 +1,15 @@
+//! Members in one process, each with a runtime of its own, and in processes of their own, over real
+//! gRPC on loopback.
+
+mod elections;
+mod forming;
+mod freezing;
+mod harness;
+mod identities;
+mod idle;
+mod members;
+mod process;
+mod quorum;
+mod snapshots;
+mod stalling;
+mod transfers;
