@@ -1,0 +1,223 @@
+//! What `pg_controldata` says about a data directory (manual, "pg_controldata").
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+
+use pgha_core::{Lsn, SystemIdentifier, TimelineId};
+use serde::{Deserialize, Serialize};
+
+use crate::Installation;
+
+/// The state that PostgreSQL last wrote into its control file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClusterState {
+    /// Just initialised, never started.
+    StartingUp,
+    /// Cleanly stopped as a primary.
+    ShutDown,
+    /// Cleanly stopped as a standby.
+    ShutDownInRecovery,
+    /// Was stopping when last heard of.
+    ShuttingDown,
+    /// In crash recovery, or interrupted in it.
+    InCrashRecovery,
+    /// A standby that runs, or was interrupted.
+    InArchiveRecovery,
+    /// A primary that runs, or crashed.
+    InProduction,
+}
+
+/// Settings of the primary that a standby may not go below (manual, 27.4.3 "Administrator's
+/// Overview"): below them recovery pauses or refuses to start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbyFloor {
+    /// `max_connections`
+    pub max_connections: u32,
+    /// `max_worker_processes`
+    pub max_worker_processes: u32,
+    /// `max_wal_senders`
+    pub max_wal_senders: u32,
+    /// `max_prepared_transactions`
+    pub max_prepared_transactions: u32,
+    /// `max_locks_per_transaction`
+    pub max_locks_per_transaction: u32,
+}
+
+/// The control file's content, as far as pgha needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlData {
+    /// Drawn by `initdb`.
+    pub system_identifier: SystemIdentifier,
+    /// State when last written.
+    pub state: ClusterState,
+    /// The latest checkpoint record.
+    pub checkpoint: Lsn,
+    /// Where recovery starts.
+    pub redo: Lsn,
+    /// Timeline of the latest checkpoint. For a moment after a promotion still the old one.
+    pub timeline: TimelineId,
+    /// A standby is consistent from here on; zero where there was no recovery.
+    pub min_recovery_end: Lsn,
+    /// Timeline of `min_recovery_end`; zero where there was no recovery.
+    pub min_recovery_timeline: TimelineId,
+    /// Whether a base backup's end has not been replayed yet.
+    pub backup_end_required: bool,
+    /// Whether data pages carry checksums.
+    pub checksums: bool,
+    /// The `wal_log_hints` it last ran with.
+    pub wal_log_hints: bool,
+    /// The `wal_level` it last ran with.
+    pub wal_level: String,
+    /// Bytes of one WAL segment file.
+    pub wal_segment_bytes: u64,
+    /// What a standby may not go below.
+    pub floor: StandbyFloor,
+}
+
+/// The control file could not be read or understood.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The program did not run.
+    #[error("cannot run {} on {}: {reason}", program.display(), data_dir.display())]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// The data directory.
+        data_dir: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The checksum of the control file does not match: its values mean nothing.
+    #[error(
+        "the control file of this data directory is damaged: {0}; it needs a clone or a restore"
+    )]
+    Damaged(String),
+    /// A line is missing.
+    #[error("pg_controldata printed no line `{0}`: is it of another PostgreSQL version?")]
+    Missing(&'static str),
+    /// A line has an unexpected value.
+    #[error("pg_controldata printed `{key}: {value}`, which is not understood")]
+    Value {
+        /// The line's name.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
+}
+
+impl ControlData {
+    /// Runs `pg_controldata` on a data directory. Blocks for some milliseconds.
+    pub fn read(installation: &Installation, data_dir: &Path) -> Result<Self, ControlError> {
+        let program = installation.program("pg_controldata");
+        let failed = |reason: String| ControlError::Run {
+            program: program.clone(),
+            data_dir: data_dir.to_owned(),
+            reason,
+        };
+        let output = Command::new(&program)
+            .arg("-D")
+            .arg(data_dir)
+            .env("LC_ALL", "C")
+            .output()
+            .map_err(|error| failed(error.to_string()))?;
+        if !output.status.success() {
+            return Err(failed(
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            ));
+        }
+        Self::parse(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    /// Parses what `pg_controldata` prints under `LC_ALL=C`, versions 13 to 18.
+    pub fn parse(text: &str) -> Result<Self, ControlError> {
+        if let Some(warning) = text.lines().find(|line| line.starts_with("WARNING")) {
+            return Err(ControlError::Damaged(warning.to_owned()));
+        }
+        let lines = Lines::new(text);
+        Ok(Self {
+            system_identifier: SystemIdentifier(lines.parsed("Database system identifier")?),
+            state: lines.parsed("Database cluster state")?,
+            checkpoint: lines.parsed("Latest checkpoint location")?,
+            redo: lines.parsed("Latest checkpoint's REDO location")?,
+            timeline: TimelineId(lines.parsed("Latest checkpoint's TimeLineID")?),
+            min_recovery_end: lines.parsed("Minimum recovery ending location")?,
+            min_recovery_timeline: TimelineId(lines.parsed("Min recovery ending loc's timeline")?),
+            backup_end_required: lines.on("End-of-backup record required", "yes")?,
+            checksums: lines.parsed::<u32>("Data page checksum version")? > 0,
+            wal_log_hints: lines.on("wal_log_hints setting", "on")?,
+            wal_level: lines.text("wal_level setting")?.to_owned(),
+            wal_segment_bytes: lines.parsed("Bytes per WAL segment")?,
+            floor: StandbyFloor {
+                max_connections: lines.parsed("max_connections setting")?,
+                max_worker_processes: lines.parsed("max_worker_processes setting")?,
+                max_wal_senders: lines.parsed("max_wal_senders setting")?,
+                max_prepared_transactions: lines.parsed("max_prepared_xacts setting")?,
+                max_locks_per_transaction: lines.parsed("max_locks_per_xact setting")?,
+            },
+        })
+    }
+
+    /// The highest timeline that this data directory is known to have reached while stopped.
+    pub fn newest_timeline(&self) -> TimelineId {
+        self.timeline.max(self.min_recovery_timeline)
+    }
+}
+
+impl FromStr for ClusterState {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Ok(match text {
+            "starting up" => Self::StartingUp,
+            "shut down" => Self::ShutDown,
+            "shut down in recovery" => Self::ShutDownInRecovery,
+            "shutting down" => Self::ShuttingDown,
+            "in crash recovery" => Self::InCrashRecovery,
+            "in archive recovery" => Self::InArchiveRecovery,
+            "in production" => Self::InProduction,
+            _ => return Err(()),
+        })
+    }
+}
+
+struct Lines<'a>(BTreeMap<&'a str, &'a str>);
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a str) -> Self {
+        let pairs = text.lines().filter_map(|line| line.split_once(':'));
+        Self(
+            pairs
+                .map(|(key, value)| (key.trim(), value.trim()))
+                .collect(),
+        )
+    }
+
+    fn text(&self, key: &'static str) -> Result<&'a str, ControlError> {
+        self.0.get(key).copied().ok_or(ControlError::Missing(key))
+    }
+
+    fn parsed<T: FromStr>(&self, key: &'static str) -> Result<T, ControlError> {
+        let value = self.text(key)?;
+        value.parse().map_err(|_| ControlError::Value {
+            key,
+            value: value.to_owned(),
+        })
+    }
+
+    fn on(&self, key: &'static str, yes: &str) -> Result<bool, ControlError> {
+        let value = self.text(key)?;
+        match value {
+            "on" | "off" | "yes" | "no" => Ok(value == yes),
+            other => Err(ControlError::Value {
+                key,
+                value: other.to_owned(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// What version 15 prints for a fresh cluster.
+const FIFTEEN: &str = include_str!("../../tests/fixtures/controldata-15.txt");
+
+/// The same cluster as other versions print it: only the lines that differ are exchanged.
+fn as_version(major: u32) -> String {
+    let number = match major {
+        13..=16 => "1300",
+        17 => "1700",
+        _ => "1800",
+    };
+    let text = FIFTEEN.replace(
+        "pg_control version number:            1300",
+        &format!("pg_control version number:            {number}"),
+    );
+    if major < 18 {
+        return text;
+    }
+    let signedness = "Default char data signedness:         signed\nMock authentication nonce:";
+    text.replace("Mock authentication nonce:", signedness)
+}
+
+#[test]
+fn reads_all_supported_versions() {
+    for major in 13..=18 {
+        let control = ControlData::parse(&as_version(major)).unwrap();
+        assert_eq!(
+            control.system_identifier,
+            SystemIdentifier(7_710_456_233_165_844_232)
+        );
+        assert_eq!(control.state, ClusterState::ShutDown);
+        assert_eq!(control.checkpoint.to_string(), "0/17414F8");
+        assert_eq!(control.redo, control.checkpoint);
+        assert_eq!(control.timeline, TimelineId(1));
+        assert_eq!(control.newest_timeline(), TimelineId(1));
+        assert!(control.checksums);
+        assert!(!control.wal_log_hints);
+        assert!(!control.backup_end_required);
+        assert_eq!(control.wal_level, "replica");
+        assert_eq!(control.wal_segment_bytes, 16 << 20);
+        assert_eq!(control.floor.max_connections, 100);
+        assert_eq!(control.floor.max_locks_per_transaction, 64);
+    }
+}
+
+#[test]
+fn a_standby_has_the_timeline_that_it_reached() {
+    let text = FIFTEEN
+        .replace("shut down", "shut down in recovery")
+        .replace("loc's timeline:   0", "loc's timeline:   4")
+        .replace("ending location:     0/0", "ending location:     0/3000060");
+    let control = ControlData::parse(&text).unwrap();
+    assert_eq!(control.state, ClusterState::ShutDownInRecovery);
+    assert_eq!(control.newest_timeline(), TimelineId(4));
+    assert_eq!(control.min_recovery_end.to_string(), "0/3000060");
+}
+
+#[test]
+fn a_damaged_control_file_is_not_believed() {
+    let text =
+        format!("WARNING: Calculated CRC checksum does not match value stored in file.\n{FIFTEEN}");
+    assert!(matches!(
+        ControlData::parse(&text),
+        Err(ControlError::Damaged(_))
+    ));
+}
+
+#[test]
+fn an_unknown_state_is_an_error() {
+    let text = FIFTEEN.replace("shut down", "unrecognized status code");
+    let error = ControlData::parse(&text).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ControlError::Value {
+                key: "Database cluster state",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+proptest! {
+    /// Output that was cut off or mangled is an error, never a panic and never other values.
+    #[test]
+    fn a_cut_text_is_never_read_as_something_else(cut in 0..FIFTEEN.len()) {
+        let whole = ControlData::parse(FIFTEEN).unwrap();
+        if let Ok(control) = ControlData::parse(&FIFTEEN[..cut]) {
+            prop_assert_eq!(control.system_identifier, whole.system_identifier);
+            prop_assert_eq!(control.checkpoint, whole.checkpoint);
+        }
+    }
+}
