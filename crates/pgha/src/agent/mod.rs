@@ -1,0 +1,293 @@
+//! The one loop: gather, decide, execute in order, sleep until the decision's wake time or an
+//! event. Nothing beside [`pgha_core::decide::decide`] decides.
+
+mod drain;
+mod events;
+mod execute;
+mod observe;
+mod publish;
+mod secrets;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use pgha_core::decide::{Decision, JobKind, Local, Me, Since, Why, decide};
+use pgha_core::report::MemberReport;
+use pgha_core::{Epoch, MemberName, Mono, Phase};
+use pgha_guard::{GuardHandle, clock};
+use pgha_proxy::{Gate, ReadOnlyAdmission, Routes};
+use pgha_raft::{RaftNode, RoleView, StateView};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::lease::{Electorate, Grants, HolderHandle, HolderShared};
+use crate::peers::Peers;
+use crate::server::{Prober, Worker};
+use crate::wake::Wake;
+
+pub(crate) use events::Event;
+pub(crate) use observe::wall_clock;
+use secrets::Secrets;
+
+/// A release that is on its way when the process ends is waited for this long.
+const RELEASE_MAX: Duration = Duration::from_secs(2);
+
+/// What the agent says about this member to everybody who asks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Published {
+    /// The report; absent before the cluster knows this member.
+    pub(crate) report: Option<MemberReport>,
+    /// The same in words.
+    pub(crate) why: Why,
+    /// Counts changes of the report.
+    pub(crate) sequence: u64,
+    /// Whether the agent has stopped everything and the process may end.
+    pub(crate) done: bool,
+}
+
+/// Everything the agent works with.
+pub(crate) struct Parts {
+    pub(crate) config: Arc<Config>,
+    pub(crate) me: Me,
+    pub(crate) raft: Arc<RaftNode>,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) holder: HolderHandle,
+    pub(crate) shared: Arc<HolderShared>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) admission: Arc<ReadOnlyAdmission>,
+    pub(crate) routes: watch::Sender<Arc<Routes>>,
+    pub(crate) peers: Arc<Peers>,
+    /// None on a witness.
+    pub(crate) worker: Option<Worker>,
+    pub(crate) wake: Wake,
+    pub(crate) shutdown: watch::Receiver<bool>,
+}
+
+/// The agent.
+pub(crate) struct Agent {
+    parts: Parts,
+    state: watch::Receiver<Arc<StateView>>,
+    role: watch::Receiver<RoleView>,
+    events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+    publish: watch::Sender<Arc<Published>>,
+    local: Local,
+    since: Since,
+    seen: Seen,
+    guard: Option<Arc<GuardHandle>>,
+    prober: Option<Prober>,
+    job: Option<JoinHandle<()>>,
+    secrets: Secrets,
+    electorate: Electorate,
+    busy: Busy,
+    restart_pending: Vec<String>,
+    releases: Vec<JoinHandle<bool>>,
+    /// Of the primary that ended last.
+    last_flush: Option<(pgha_core::TimelineId, pgha_core::Lsn)>,
+}
+
+/// What was applied when the loop looked last.
+#[derive(Default)]
+struct Seen {
+    epoch: Epoch,
+    phase: u64,
+    handover: u64,
+    proposed: Option<(Epoch, Mono)>,
+    transfer_tried: Option<Mono>,
+    members: u64,
+    parameters: u64,
+    why: Option<Why>,
+}
+
+/// Orders on their way, so that repeating one while it is carried out changes nothing.
+#[derive(Default)]
+struct Busy {
+    proposing: bool,
+    slots: Option<Vec<String>>,
+    starting: bool,
+    assuming: Option<Epoch>,
+    guard: bool,
+    adopting: Option<Epoch>,
+    inspecting: bool,
+    released: Epoch,
+}
+
+impl Agent {
+    /// An agent whose tree is proven empty.
+    pub(crate) fn new(parts: Parts, local: Local) -> Self {
+        let mut state = parts.raft.state();
+        state.mark_changed();
+        Self {
+            role: parts.raft.role(),
+            state,
+            parts,
+            events: mpsc::unbounded_channel(),
+            publish: watch::Sender::new(Arc::default()),
+            local,
+            since: Since::default(),
+            seen: Seen::default(),
+            guard: None,
+            prober: None,
+            job: None,
+            secrets: Secrets::default(),
+            electorate: Electorate::default(),
+            busy: Busy::default(),
+            restart_pending: Vec::new(),
+            releases: Vec::new(),
+            last_flush: None,
+        }
+    }
+
+    /// Follows what the agent says.
+    pub(crate) fn published(&self) -> watch::Receiver<Arc<Published>> {
+        self.publish.subscribe()
+    }
+
+    /// Where others put what happened.
+    pub(crate) fn events(&self) -> mpsc::UnboundedSender<Event> {
+        self.events.0.clone()
+    }
+
+    /// Runs until the process may end.
+    pub(crate) async fn run(mut self) {
+        self.inspect();
+        loop {
+            let now = clock::now();
+            self.parts
+                .shared
+                .agent_stamp
+                .store(now.as_nanos(), Ordering::Release);
+            while let Ok(event) = self.events.1.try_recv() {
+                self.take(event);
+            }
+            let decision = self.decide();
+            self.say(&decision);
+            for action in &decision.actions {
+                tracing::trace!(?action, "ordered");
+                self.execute(action);
+            }
+            if self.is_done() {
+                let sent = futures_util::future::join_all(self.releases.drain(..));
+                let _ = tokio::time::timeout(RELEASE_MAX, sent).await;
+                if let Some(guard) = &self.guard {
+                    let _ = guard.send(&pgha_guard::Order::Quit);
+                }
+                self.publish
+                    .send_modify(|published| Arc::make_mut(published).done = true);
+                return;
+            }
+            self.sleep(decision.wake_at).await;
+        }
+    }
+
+    fn decide(&mut self) -> Decision {
+        // The role first: the state is at least as new as what the role says was applied.
+        let role = self.role.borrow_and_update().clone();
+        let state = self.state.borrow_and_update().clone();
+        self.observe(&state, &role);
+        let raft = self.raft_view(&role);
+        let peers = self.parts.peers.heard();
+        let fresh = observe::fresh();
+        let input = pgha_core::decide::Input {
+            me: &self.parts.me,
+            now: clock::now(),
+            state: &state.state,
+            since: self.since,
+            raft: &raft,
+            local: &self.local,
+            peers: &peers,
+            fresh: &fresh,
+        };
+        let mut decision = decide(&input);
+        self.name_directory(&mut decision.why);
+        let report = pgha_core::decide::report(&input, &decision.why);
+        self.publish(report, &decision, &state, &peers);
+        decision
+    }
+
+    /// Only this side knows where the data is that an operator has to look at.
+    fn name_directory(&self, why: &mut Why) {
+        use pgha_core::Reason::{DataForeign, MajorVersionDiffers};
+        let (Some(worker), Some(DataForeign | MajorVersionDiffers)) =
+            (&self.parts.worker, why.reason)
+        else {
+            return;
+        };
+        let path = worker.site().layout.data_dir.display();
+        let found = why.detail.take();
+        let found = found.map_or_else(String::new, |found| format!(": {found}"));
+        why.detail = Some(format!("postgres.data_dir = {path}{found}"));
+    }
+
+    /// Logs what changed, once.
+    fn say(&mut self, decision: &Decision) {
+        let why = &decision.why;
+        let told = self.seen.why.as_ref().is_some_and(|before| {
+            (
+                before.role,
+                before.state,
+                before.reason,
+                before.cluster.as_ref().map(|c| c.0),
+            ) == (
+                why.role,
+                why.state,
+                why.reason,
+                why.cluster.as_ref().map(|c| c.0),
+            )
+        });
+        if told {
+            return;
+        }
+        let reason = why.reason.map_or("", pgha_core::Reason::sentence);
+        let cluster = why.cluster.as_ref().map_or("", |(_, text)| text);
+        let epoch = self.state.borrow().state.epoch;
+        tracing::info!(
+            %epoch, role = %why.role, state = %why.state, reason,
+            detail = why.detail.as_deref().unwrap_or(""), cluster, "this member"
+        );
+        self.seen.why = Some(why.clone());
+    }
+
+    async fn sleep(&mut self, until: Mono) {
+        let rest = until.since(clock::now()).max(Duration::from_micros(500));
+        tokio::select! {
+            () = self.parts.wake.woken() => {}
+            Ok(()) = self.state.changed() => {}
+            Ok(()) = self.role.changed() => {}
+            Some(event) = self.events.1.recv() => self.take(event),
+            () = tokio::time::sleep(rest) => {}
+            changed = self.parts.shutdown.changed() => {
+                if changed.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+
+    fn site_name(&self) -> &MemberName {
+        &self.parts.me.name
+    }
+
+    fn is_done(&self) -> bool {
+        use pgha_core::decide::Tree;
+        self.local.shutting_down
+            && self.local.releasable.is_none()
+            && matches!(self.local.tree, Tree::Empty)
+            && self.job.is_none()
+    }
+
+    fn job_kind(&self) -> Option<&JobKind> {
+        self.local.job.as_ref().map(|job| &job.kind)
+    }
+}
+
+/// Tells phases apart that need a clock of their own.
+fn phase_number(phase: &Phase) -> u64 {
+    match phase {
+        Phase::Empty => 0,
+        Phase::Bootstrap { .. } => 1,
+        Phase::Revoked(revoked) => revoked.index << 2 | 2,
+        Phase::Primary(record) => record.index << 2 | 3,
+    }
+}

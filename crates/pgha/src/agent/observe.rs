@@ -1,0 +1,211 @@
+//! Gathers what the decision is made from.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::Ordering;
+
+use pgha_core::decide::{Fresh, RaftView, Tree};
+use pgha_core::lease::{Hold, Quorums};
+use pgha_core::{ForkId, Phase};
+use pgha_guard::clock;
+use pgha_raft::{RoleView, StateView};
+
+use super::{Agent, Event, phase_number};
+use crate::lease::{Electorate, membership_id};
+
+impl Agent {
+    pub(super) fn observe(&mut self, state: &StateView, role: &RoleView) {
+        self.notice_changes(state);
+        self.tell_lease_threads(state, role);
+        self.take_over_settings(state);
+        let timing = state.state.settings.lease();
+        let local = &mut self.local;
+        local.shutting_down |= *self.parts.shutdown.borrow();
+        local.lease = self.parts.holder.view();
+        if local.lease.hold == Hold::Over {
+            local.given_up = local.given_up.max(local.lease.epoch);
+        }
+        local.adopted = self.parts.grants.adopted();
+        if local.gate_open.is_some() && !self.parts.gate.is_open() {
+            local.gate_open = None;
+            local.gate_opened_at = None;
+            self.parts.shared.open_epoch.store(0, Ordering::Release);
+        }
+        let epoch = state
+            .state
+            .primary()
+            .map_or(state.state.epoch, |record| record.epoch);
+        let about = match &state.state.phase {
+            // While nobody is primary, what counts is the epoch that ended.
+            Phase::Revoked(revoked) => revoked.previous.as_ref().map_or(epoch, |p| p.epoch),
+            Phase::Empty | Phase::Bootstrap { .. } | Phase::Primary(_) => epoch,
+        };
+        local.grant = self.parts.grants.view(about, timing);
+        if self.guard_stalls() {
+            self.bury_guard();
+        }
+    }
+
+    fn guard_stalls(&self) -> bool {
+        let under_deadline = matches!(self.local.tree, Tree::Primary { .. });
+        under_deadline
+            && self
+                .guard
+                .as_ref()
+                .is_some_and(|guard| guard.stalled(clock::now()))
+    }
+
+    fn notice_changes(&mut self, view: &StateView) {
+        let now = clock::now();
+        let state = &view.state;
+        if self.seen.epoch != state.epoch {
+            self.seen.epoch = state.epoch;
+            self.since.epoch = now;
+            let proposed = self
+                .seen
+                .proposed
+                .filter(|(expected, _)| expected.next() == state.epoch);
+            self.since.proposed = proposed.map(|(_, at)| at);
+        }
+        let phase = phase_number(&state.phase);
+        if self.seen.phase != phase {
+            self.seen.phase = phase;
+            self.since.phase = now;
+            if let Phase::Primary(record) = &state.phase {
+                self.parts.grants.know_epoch(record.epoch);
+            }
+        }
+        let handover = state.handover.as_ref().map_or(0, |handover| handover.index);
+        if self.seen.handover != handover {
+            self.seen.handover = handover;
+            self.since.handover = now;
+        }
+    }
+
+    fn tell_lease_threads(&mut self, view: &StateView, role: &RoleView) {
+        let wait = view.state.settings.start_wait();
+        let membership = membership_id(role.effective_membership.as_ref());
+        if role.is_caught_up() {
+            self.parts.grants.set_caught_up(wait);
+        }
+        if role.effective_membership.is_some() {
+            self.parts.grants.set_membership(membership, wait);
+        }
+        let sets = role
+            .committed_voters
+            .iter()
+            .chain(&role.effective_voters)
+            .cloned();
+        let electorate = Electorate {
+            quorums: Quorums::new(sets),
+            membership,
+            addresses: role
+                .members
+                .iter()
+                .map(|(id, peer)| (*id, peer.address.clone()))
+                .collect(),
+        };
+        if electorate != self.electorate {
+            self.electorate = electorate.clone();
+            self.parts.holder.set_electorate(electorate);
+        }
+    }
+
+    /// What the settings and the members mean for files of this node.
+    fn take_over_settings(&mut self, view: &StateView) {
+        if !view.state.is_created() {
+            return;
+        }
+        let members = hash(&format!("{:?}", view.state.members));
+        if self.seen.members != members {
+            self.seen.members = members;
+            self.parts.peers.follow_members(&view.state);
+            self.write_access(view);
+            self.reroute_guard(view);
+        }
+        let parameters = hash(&format!("{:?}", view.state.settings));
+        if self.seen.parameters != parameters {
+            self.seen.parameters = parameters;
+            self.parts.holder.set_timing(view.state.settings.lease());
+            self.apply_parameters(view);
+        }
+    }
+
+    fn write_access(&self, view: &StateView) {
+        let Some(worker) = self.parts.worker.clone() else {
+            return;
+        };
+        let state = view.state.clone();
+        let running = matches!(self.local.tree, Tree::Standby { .. } | Tree::Primary { .. });
+        match worker.site().write_access(&state) {
+            Ok(true) if running => {
+                self.reload(worker);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "pg_hba.conf cannot be written"),
+        }
+    }
+
+    fn apply_parameters(&self, view: &StateView) {
+        let Some(worker) = self.parts.worker.clone() else {
+            return;
+        };
+        let state = view.state.clone();
+        let running = matches!(self.local.tree, Tree::Standby { .. } | Tree::Primary { .. });
+        let events = self.events.0.clone();
+        tokio::spawn(async move {
+            let mut desk = worker.desk().await;
+            desk.set_parameters(&state);
+            if running {
+                match desk.reload().await {
+                    Ok(pending) => drop(events.send(Event::Reloaded(pending))),
+                    Err(error) => tracing::warn!(%error, "parameters were not reloaded"),
+                }
+            }
+        });
+    }
+
+    fn reload(&self, worker: crate::server::Worker) {
+        tokio::spawn(async move {
+            if let Err(error) = worker.desk().await.reload().await {
+                tracing::warn!(%error, "PostgreSQL did not reload its access rules");
+            }
+        });
+    }
+
+    pub(super) fn raft_view(&self, role: &RoleView) -> RaftView {
+        RaftView {
+            leader: role.leader.as_ref().map(|leader| leader.name.clone()),
+            leads: role.is_leader && role.quorum_fresh && role.is_caught_up(),
+            quorum: role.quorum_fresh,
+            quorums: self.electorate.quorums.clone(),
+            voters: role
+                .voters
+                .iter()
+                .filter_map(|id| Some((*id, role.members.get(id)?.name.clone())))
+                .collect(),
+            transfer_tried: self.seen.transfer_tried,
+        }
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    // 0 is what nothing has been seen as.
+    hasher.finish() | 1
+}
+
+/// What the core must not draw itself.
+pub(super) fn fresh() -> Fresh {
+    Fresh {
+        fork_id: ForkId(format!("{:016x}", rand::random::<u64>())),
+        at: wall_clock(),
+    }
+}
+
+/// For people only.
+pub(crate) fn wall_clock() -> String {
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
+        .to_string()
+}

@@ -1,0 +1,112 @@
+//! The wire of the lease: one stream to each grantor that nothing else uses.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use futures_util::Stream;
+use pgha_core::lease::{LeaseTiming, Renewal};
+use pgha_core::{ClusterId, Epoch, Generation, Lsn, Nonce, RaftId};
+use pgha_proto::{Parties, v1};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Grants, MembershipId, membership_id};
+
+/// Answers that wait to be sent on one stream; a holder that does not read loses its lease anyway.
+const ANSWERS_MAX: usize = 32;
+
+/// The lease service before and after this member belongs to a cluster.
+#[derive(Clone, Default)]
+pub(crate) struct LeaseSlot(pub(crate) Arc<OnceLock<LeaseService>>);
+
+/// Serves `Lease` on the lease thread.
+#[derive(Clone)]
+pub(crate) struct LeaseService {
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) cluster_id: ClusterId,
+    pub(crate) generation: Generation,
+    pub(crate) raft_id: RaftId,
+}
+
+impl LeaseService {
+    async fn answer(&self, request: &v1::RenewRequest) -> Result<v1::RenewReply, Status> {
+        let parties = Parties::try_from(request.identity.as_ref())
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let for_me = parties.cluster_id == self.cluster_id
+            && parties.generation == self.generation
+            && parties.to == self.raft_id;
+        if !for_me {
+            let text = format!(
+                "the renewal is for cluster {}, generation {}, raft id {}; this member is raft id \
+                 {} of cluster {}, generation {}",
+                parties.cluster_id,
+                parties.generation,
+                parties.to,
+                self.raft_id,
+                self.cluster_id,
+                self.generation
+            );
+            return Err(Status::failed_precondition(text));
+        }
+        let renewal = renewal(request)?;
+        let outcome = self
+            .grants
+            .renew(&renewal)
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(v1::RenewReply {
+            send: request.send,
+            granted: outcome.is_ok(),
+            adopted_epoch: self.grants.adopted().0,
+            refusal: outcome
+                .err()
+                .map(|refusal| refusal.to_string())
+                .unwrap_or_default(),
+        })
+    }
+}
+
+fn renewal(request: &v1::RenewRequest) -> Result<Renewal<MembershipId>, Status> {
+    let timing = LeaseTiming::from_millis(u64::from(request.lease_ms))
+        .map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let release_hash = request
+        .release_hash
+        .as_slice()
+        .try_into()
+        .map_err(|_| Status::invalid_argument("release_hash is not 32 bytes long"))?;
+    Ok(Renewal {
+        epoch: Epoch(request.epoch),
+        nonce: Nonce(request.nonce),
+        timing,
+        release_hash,
+        flush_lsn: Lsn(request.flush_lsn),
+        membership: membership_id(request.membership.as_ref()),
+        adopted: Epoch(request.adopted_epoch),
+    })
+}
+
+#[tonic::async_trait]
+impl v1::lease_server::Lease for LeaseSlot {
+    type RenewStream = Pin<Box<dyn Stream<Item = Result<v1::RenewReply, Status>> + Send>>;
+
+    async fn renew(
+        &self,
+        request: Request<Streaming<v1::RenewRequest>>,
+    ) -> Result<Response<Self::RenewStream>, Status> {
+        let mut requests = request.into_inner();
+        let (answers, receiver) = mpsc::channel(ANSWERS_MAX);
+        let absent = || Status::unavailable("this member grants nothing yet");
+        let service = self.0.get().cloned().ok_or_else(absent)?;
+        tokio::spawn(async move {
+            while let Ok(Some(request)) = requests.message().await {
+                let answer = service.answer(&request).await;
+                let broken = answer.is_err();
+                if answers.send(answer).await.is_err() || broken {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}

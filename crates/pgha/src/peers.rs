@@ -1,0 +1,215 @@
+//! What the other members say: one stream of reports from each, for as long as it is a member.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pgha_core::decide::Heard;
+use pgha_core::report::MemberReport;
+use pgha_core::{ClusterState, MemberName, Mono, RaftId, StoreId};
+use pgha_guard::clock;
+use pgha_proto::v1;
+use pgha_raft::RaftNode;
+use tokio::task::JoinHandle;
+
+use crate::net;
+use crate::wake::Wake;
+
+/// A stream that says nothing for so long is opened anew: its connection may be dead.
+const SILENT_MAX: Duration = Duration::from_millis(1500);
+const OPEN_MAX: Duration = Duration::from_secs(1);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    report: Option<MemberReport>,
+    at: Mono,
+    refused_at: Option<Mono>,
+    /// What its address answers while it does not report: it may be somebody else's by now.
+    answer: Option<String>,
+}
+
+type Table = Arc<Mutex<BTreeMap<MemberName, Known>>>;
+
+/// The newest report of every other member.
+pub(crate) struct Peers {
+    me: MemberName,
+    raft: Arc<RaftNode>,
+    wake: Wake,
+    table: Table,
+    watchers: Mutex<BTreeMap<MemberName, Watcher>>,
+}
+
+struct Watcher {
+    target: Target,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Target {
+    raft_id: RaftId,
+    store_id: StoreId,
+    address: String,
+}
+
+impl Peers {
+    pub(crate) fn new(me: MemberName, raft: Arc<RaftNode>, wake: Wake) -> Self {
+        Self {
+            me,
+            raft,
+            wake,
+            table: Table::default(),
+            watchers: Mutex::default(),
+        }
+    }
+
+    /// This member itself, who is in no table.
+    pub(crate) const fn me(&self) -> &MemberName {
+        &self.me
+    }
+
+    /// Watches exactly the other members of `state`.
+    pub(crate) fn follow_members(&self, state: &ClusterState) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.retain(|name, _| state.members.contains_key(name));
+        for (name, member) in &state.members {
+            let target = Target {
+                raft_id: member.raft_id,
+                store_id: member.store_id.clone(),
+                address: member.addresses.raft.clone(),
+            };
+            if *name == self.me || watchers.get(name).is_some_and(|w| w.target == target) {
+                continue;
+            }
+            let watch = Watch {
+                name: name.clone(),
+                target: target.clone(),
+                raft: Arc::clone(&self.raft),
+                wake: self.wake.clone(),
+                table: Arc::clone(&self.table),
+            };
+            let task = tokio::spawn(watch.run());
+            watchers.insert(name.clone(), Watcher { target, task });
+        }
+    }
+
+    /// Everybody who has ever reported to this process.
+    pub(crate) fn heard(&self) -> BTreeMap<MemberName, Heard> {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table
+            .iter()
+            .filter_map(|(name, known)| {
+                let report = known.report.clone()?;
+                let heard = Heard {
+                    report,
+                    at: known.at,
+                    refused_at: known.refused_at,
+                };
+                Some((name.clone(), heard))
+            })
+            .collect()
+    }
+}
+
+impl Peers {
+    /// What the addresses of members answer that do not report.
+    pub(crate) fn answers(&self) -> BTreeMap<MemberName, String> {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = table.iter();
+        answers
+            .filter_map(|(name, known)| Some((name.clone(), known.answer.clone()?)))
+            .collect()
+    }
+}
+
+struct Watch {
+    name: MemberName,
+    target: Target,
+    raft: Arc<RaftNode>,
+    wake: Wake,
+    table: Table,
+}
+
+impl Watch {
+    async fn run(self) {
+        loop {
+            if let Err(error) = self.follow().await {
+                tracing::debug!(member = %self.name, %error, "no reports");
+                self.note(&error);
+                if net::is_refused(error.as_ref()) {
+                    self.refused();
+                }
+            }
+            tokio::time::sleep(RECONNECT_PAUSE).await;
+        }
+    }
+
+    async fn follow(&self) -> anyhow::Result<()> {
+        let channel = net::channel(&self.target.address)
+            .ok_or_else(|| anyhow::anyhow!("{} is no address", self.target.address))?;
+        let mut client = v1::member_client::MemberClient::new(channel);
+        let identity = self
+            .raft
+            .identity_to(self.target.raft_id, Some(self.target.store_id.clone()));
+        let request = v1::WatchRequest {
+            identity: Some(identity),
+        };
+        let reports = tokio::time::timeout(OPEN_MAX, client.watch(request)).await??;
+        let mut reports = reports.into_inner();
+        while let Some(report) = tokio::time::timeout(SILENT_MAX, reports.message()).await?? {
+            self.take(&report)?;
+        }
+        Ok(())
+    }
+
+    fn take(&self, report: &v1::Report) -> anyhow::Result<()> {
+        let now = clock::now();
+        let news: Option<MemberReport> = match report.report_json.as_slice() {
+            [] => None,
+            json => Some(serde_json::from_slice(json)?),
+        };
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = table.entry(self.name.clone()).or_default();
+        known.at = now;
+        known.answer = None;
+        let came_back = known.refused_at.take().is_some();
+        let told = news.is_some();
+        if told {
+            known.report = news;
+        }
+        drop(table);
+        if told || came_back {
+            self.wake.wake();
+        }
+        Ok(())
+    }
+
+    fn note(&self, error: &anyhow::Error) {
+        let status = error.downcast_ref::<tonic::Status>();
+        // What has a source was made up by the transport: nobody answered.
+        let answer = status.filter(|status| std::error::Error::source(*status).is_none());
+        let address = &self.target.address;
+        let answer = answer.map(|status| format!("{address} answers: {}", status.message()));
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.entry(self.name.clone()).or_default().answer = answer;
+    }
+
+    fn refused(&self) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = table.entry(self.name.clone()).or_default();
+        let news = known.refused_at.is_none();
+        known.refused_at = Some(clock::now());
+        drop(table);
+        if news {
+            // Its process is gone: if it led, nobody has to be patient with it.
+            self.raft.leader_gone(self.target.raft_id);
+            self.wake.wake();
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The way back of a member that lost its store: a new raft id that replaces the old one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use pgha_core::{ClusterId, Command, Generation, Member, MemberName, RaftId, Reason};
+use pgha_guard::clock;
+use pgha_proto::v1;
+use pgha_raft::{MembershipChange, Peer, RaftNode};
+
+use crate::formation::member;
+use crate::services::{self, Joined};
+
+const PROPOSE_MAX: Duration = Duration::from_secs(5);
+const CHANGE_MAX: Duration = Duration::from_secs(20);
+const CHECK_PAUSE: Duration = Duration::from_millis(500);
+const HEARD_MAX: Duration = Duration::from_secs(2);
+const ANSWER_MAX: Duration = Duration::from_secs(8);
+const HOPS_MAX: u32 = 3;
+
+/// Why a member is not taken back, where that has a name.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    text: String,
+}
+
+impl Refusal {
+    fn error(reason: Reason, text: String) -> anyhow::Error {
+        Self { reason, text }.into()
+    }
+
+    /// As another member told it.
+    fn told(reply: &v1::RejoinReply) -> anyhow::Error {
+        let text = reply.reason.clone();
+        match Reason::ALL.iter().find(|r| r.code() == reply.reason_code) {
+            Some(reason) => Self::error(*reason, text),
+            None => anyhow!(text),
+        }
+    }
+}
+
+/// Asks the cluster, at this address and then at its leader's, for a place.
+pub(crate) async fn ask(
+    address: &str,
+    cluster_id: &ClusterId,
+    member: v1::FormMember,
+) -> anyhow::Result<(RaftId, Generation)> {
+    let mut address = address.to_owned();
+    for _ in 0..HOPS_MAX {
+        let channel = crate::net::channel(&address).context("no address")?;
+        let mut client = v1::member_client::MemberClient::new(channel);
+        let request = v1::RejoinRequest {
+            cluster_id: cluster_id.0.clone(),
+            member: Some(member.clone()),
+        };
+        let reply = tokio::time::timeout(ANSWER_MAX, client.rejoin(request))
+            .await??
+            .into_inner();
+        if reply.accepted {
+            return Ok((RaftId(reply.raft_id), Generation(reply.generation)));
+        }
+        if reply.leader_address.is_empty() || reply.leader_address == address {
+            return Err(Refusal::told(&reply));
+        }
+        address = reply.leader_address;
+    }
+    bail!("the Raft leadership moves too fast")
+}
+
+/// Answers such a request.
+pub(crate) async fn answer(joined: &Joined, request: v1::RejoinRequest) -> v1::RejoinReply {
+    match admit(joined, request).await {
+        Ok((raft_id, generation)) => v1::RejoinReply {
+            accepted: true,
+            raft_id: raft_id.0,
+            generation: generation.0,
+            ..v1::RejoinReply::default()
+        },
+        Err(error) => v1::RejoinReply {
+            accepted: false,
+            reason: format!("{error:#}"),
+            reason_code: error
+                .downcast_ref::<Refusal>()
+                .map_or_else(String::new, |refusal| refusal.reason.code().to_owned()),
+            leader_address: joined
+                .raft
+                .leader()
+                .map(|leader| leader.address)
+                .unwrap_or_default(),
+            ..v1::RejoinReply::default()
+        },
+    }
+}
+
+async fn admit(
+    joined: &Joined,
+    request: v1::RejoinRequest,
+) -> anyhow::Result<(RaftId, Generation)> {
+    let view = joined.raft.confirm_quorum(PROPOSE_MAX).await;
+    let view = view.map_err(|error| Refusal::error(Reason::NoQuorum, error.to_string()))?;
+    let state = &view.state;
+    if request.cluster_id != state.cluster_id.0 {
+        let text = format!("this is cluster {}", state.cluster_id);
+        return Err(Refusal::error(Reason::ForeignCluster, text));
+    }
+    let mut listed = request.member.context("no member in the request")?;
+    let name = MemberName(listed.name.clone());
+    let known = state.members.get(&name).ok_or_else(|| {
+        let names: Vec<&str> = state.members.keys().map(MemberName::as_str).collect();
+        let text = format!(
+            "{name} is no member of cluster {:?} ({}), its members are {}",
+            state.cluster,
+            state.cluster_id,
+            names.join(", ")
+        );
+        Refusal::error(Reason::ForeignCluster, text)
+    })?;
+    if known.store_id.0 == listed.store_id {
+        // It was taken back and asks again: its first answer got lost.
+        return Ok((known.raft_id, state.generation));
+    }
+    if is_alive(joined, &name, known).await {
+        let address = &known.addresses.raft;
+        let text = format!("{name} is alive at {address} with another store: names are unique");
+        return Err(Refusal::error(Reason::NameTaken, text));
+    }
+    let raft_id = next_id(
+        joined,
+        &view.state.members.values().cloned().collect::<Vec<_>>(),
+    );
+    listed.raft_id = raft_id.0;
+    let member = Member {
+        priority: known.priority,
+        excluded: known.excluded,
+        ..member(&listed)
+    };
+    let command = Command::PutMember {
+        name,
+        replaces: Some(known.raft_id),
+        member,
+    };
+    joined.raft.propose(command, PROPOSE_MAX).await??;
+    Ok((raft_id, state.generation))
+}
+
+/// Whether the member with its own store is there. One that this process has not heard yet is not
+/// gone for that: it is asked.
+async fn is_alive(joined: &Joined, name: &MemberName, known: &Member) -> bool {
+    let heard = joined.peers.heard();
+    let recently = heard.get(name).is_some_and(|heard| {
+        heard.refused_at.is_none() && clock::now().since(heard.at) < HEARD_MAX
+    });
+    if recently || joined.peers.me() == name {
+        return true;
+    }
+    let address = known.addresses.raft.clone();
+    let asked = BTreeMap::from([(name.clone(), address)]);
+    let replies = services::ask_peers(&asked, &v1::HelloRequest::default()).await;
+    let mut replies = replies.into_values().flatten();
+    replies.any(|reply| reply.store_id == known.store_id.0)
+}
+
+/// Above every id that the log knows: ids are never used again. A replaced id is out of the
+/// membership only after its successor, which is higher, is in.
+fn next_id(joined: &Joined, members: &[Member]) -> RaftId {
+    let role = joined.raft.role().borrow().clone();
+    let known = members
+        .iter()
+        .map(|member| member.raft_id)
+        .chain(role.members.keys().copied());
+    RaftId(known.map(|id| id.0).max().unwrap_or(0) + 1)
+}
+
+/// Makes the Raft membership what the replicated state says; on whoever leads. Runs for ever.
+pub(crate) async fn follow_members(raft: Arc<RaftNode>) {
+    let mut state = raft.state();
+    let mut role = raft.role();
+    loop {
+        let change = {
+            let view = state.borrow_and_update().clone();
+            let role = role.borrow_and_update().clone();
+            role.is_leader
+                .then(|| next_change(&view.state.members, &role))
+                .flatten()
+        };
+        if let Some(change) = change {
+            tracing::info!(?change, "changing the Raft membership");
+            if let Err(error) = raft.change_membership(change, CHANGE_MAX).await {
+                tracing::warn!(%error, "the Raft membership was not changed");
+            }
+            tokio::time::sleep(CHECK_PAUSE).await;
+            continue;
+        }
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() { return },
+            changed = role.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+fn next_change(
+    members: &BTreeMap<MemberName, Member>,
+    role: &pgha_raft::RoleView,
+) -> Option<MembershipChange> {
+    let wanted: BTreeSet<RaftId> = members.values().map(|member| member.raft_id).collect();
+    let (name, member) = members
+        .iter()
+        .find(|(_, member)| !role.voters.contains(&member.raft_id))?;
+    let peer = Peer {
+        name: name.clone(),
+        store_id: member.store_id.clone(),
+        address: member.addresses.raft.clone(),
+    };
+    let old = role
+        .members
+        .iter()
+        .find(|(id, peer)| peer.name == *name && !wanted.contains(id))
+        .map(|(id, _)| *id);
+    Some(match old {
+        Some(old) => MembershipChange::Replace {
+            old,
+            new: member.raft_id,
+            peer,
+        },
+        None if role.learners.contains(&member.raft_id) => {
+            MembershipChange::Promote(member.raft_id)
+        }
+        None => MembershipChange::AddLearner(member.raft_id, peer),
+    })
+}

@@ -1,0 +1,196 @@
+//! Watches the running PostgreSQL through a session of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use pgha_core::Mono;
+use pgha_core::decide::Probe;
+use pgha_core::report::SlotReport;
+use pgha_guard::clock;
+use pgha_postgres::{Session, SessionError, session};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+
+use super::Site;
+use crate::lease::HolderShared;
+
+/// One slow answer is not a hang; the next one is asked for at once.
+const PROBE_MAX: Duration = Duration::from_secs(1);
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// While a standby has no receiver.
+const DETACHED_INTERVAL: Duration = Duration::from_millis(50);
+/// Between tries to connect to a PostgreSQL that is starting.
+const CONNECT_PAUSE: Duration = Duration::from_millis(10);
+
+/// What the prober saw.
+#[derive(Clone, Debug)]
+pub(crate) enum ProbeReport {
+    /// PostgreSQL answered.
+    Answer(Box<Probe>),
+    /// It did not, although it runs; since when.
+    Silent { since: Mono, error: String },
+}
+
+/// A running prober; ends when dropped.
+pub(crate) struct Prober {
+    task: JoinHandle<()>,
+    again: Arc<Notify>,
+}
+
+impl Prober {
+    /// Begins to watch the PostgreSQL that was just started.
+    pub(crate) fn start(
+        site: &Arc<Site>,
+        shared: Arc<HolderShared>,
+        flush_interval: Duration,
+        reports: mpsc::UnboundedSender<ProbeReport>,
+    ) -> Self {
+        let again = Arc::new(Notify::new());
+        let run = Run {
+            site: Arc::clone(site),
+            shared,
+            flush_interval,
+            reports,
+            again: Arc::clone(&again),
+            silent_since: None,
+        };
+        Self {
+            task: tokio::spawn(run.run()),
+            again,
+        }
+    }
+
+    /// Something changed: look at once.
+    pub(crate) fn look_again(&self) {
+        self.again.notify_one();
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Run {
+    site: Arc<Site>,
+    shared: Arc<HolderShared>,
+    flush_interval: Duration,
+    reports: mpsc::UnboundedSender<ProbeReport>,
+    again: Arc<Notify>,
+    silent_since: Option<Mono>,
+}
+
+impl Run {
+    async fn run(mut self) {
+        loop {
+            match Session::connect(&self.site.session_options(), PROBE_MAX).await {
+                Ok(session) => self.watch(session).await,
+                // Starting, or a table full of connections: neither is silence.
+                Err(SessionError::Refused(_) | SessionError::Starting(_)) => {}
+                Err(SessionError::TooManyConnections(_)) => self.silent_since = None,
+                Err(error) => self.silent(&error),
+            }
+            tokio::time::sleep(CONNECT_PAUSE).await;
+        }
+    }
+
+    async fn watch(&mut self, mut session: Session) {
+        loop {
+            let mut interval = PROBE_INTERVAL;
+            let primary = match session.probe(PROBE_MAX).await {
+                Ok(probe) => {
+                    self.silent_since = None;
+                    let primary = !probe.in_recovery;
+                    self.told_flush(&probe);
+                    if probe.in_recovery && probe.receiver.is_none() {
+                        interval = DETACHED_INTERVAL;
+                    }
+                    let _ = self
+                        .reports
+                        .send(ProbeReport::Answer(Box::new(translate(probe))));
+                    primary
+                }
+                Err(error) => {
+                    self.silent(&error);
+                    false
+                }
+            };
+            if session.is_closed() {
+                return;
+            }
+            if primary {
+                self.follow_flush(&session).await;
+            } else {
+                self.pause(interval).await;
+            }
+        }
+    }
+
+    /// Between two probes of a primary: its flush position for each renewal of the lease.
+    async fn follow_flush(&self, session: &Session) {
+        let until = clock::now() + PROBE_INTERVAL;
+        while clock::now() < until {
+            if self.pause(self.flush_interval).await {
+                return;
+            }
+            match session.flush_lsn(PROBE_MAX).await {
+                Ok(flush) => self.shared.flush_lsn.store(flush.0, Ordering::Release),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// True where somebody asked to look again.
+    async fn pause(&self, span: Duration) -> bool {
+        tokio::time::timeout(span, self.again.notified())
+            .await
+            .is_ok()
+    }
+
+    fn told_flush(&self, probe: &session::Probe) {
+        if let Some(flush) = probe.flush {
+            self.shared.flush_lsn.store(flush.0, Ordering::Release);
+        }
+    }
+
+    fn silent(&mut self, error: &SessionError) {
+        let since = *self.silent_since.get_or_insert_with(clock::now);
+        let _ = self.reports.send(ProbeReport::Silent {
+            since,
+            error: error.to_string(),
+        });
+    }
+}
+
+fn translate(probe: session::Probe) -> Probe {
+    let end = probe.end();
+    Probe {
+        at: clock::now(),
+        in_recovery: probe.in_recovery,
+        timeline: probe.timeline,
+        received: end,
+        replayed: if probe.in_recovery {
+            probe.replay.unwrap_or_default()
+        } else {
+            end
+        },
+        streaming: probe
+            .receiver
+            .as_ref()
+            .is_some_and(|r| r.status == "streaming"),
+        checkpointed: (!probe.in_recovery).then_some(probe.checkpointed),
+        slots: probe
+            .slots
+            .into_iter()
+            .filter(|slot| slot.physical && slot.name.starts_with("pgha_"))
+            .map(|slot| SlotReport {
+                lost: slot.wal_status.as_deref() == Some("lost"),
+                name: slot.name,
+                restart_lsn: slot.restart,
+            })
+            .collect(),
+        restart_pending: Vec::new(),
+    }
+}

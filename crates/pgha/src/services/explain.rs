@@ -1,0 +1,112 @@
+//! History and explanations, from the replicated journal.
+
+use pgha_core::journal::JournalEntry;
+use pgha_core::{ClusterState, StartKind};
+use pgha_proto::v1;
+
+/// One change of primary for the wire. Epochs that ended without a primary are part of the next.
+pub(crate) fn entry(entry: &JournalEntry) -> v1::HistoryEntry {
+    v1::HistoryEntry {
+        epoch: entry.epoch.0,
+        timeline: entry.timeline.map_or(0, |timeline| timeline.0),
+        primary: entry
+            .primary
+            .as_ref()
+            .map(|name| name.0.clone())
+            .unwrap_or_default(),
+        previous_primary: entry.previous_primary.as_ref().map(|name| name.0.clone()),
+        cause: entry.cause.code().to_owned(),
+        at: entry.at.clone(),
+        fork_lsn: entry.fork_lsn.map(|lsn| lsn.0),
+        lost_from_lsn: entry.lost.map(|lost| lost.from.0),
+        lost_to_lsn: entry.lost.map(|lost| lost.to.0),
+        lost_bytes: entry.lost.map(|lost| lost.bytes()),
+        lost_final: entry.lost.map(|lost| lost.is_final),
+        steps: entry
+            .steps
+            .iter()
+            .map(|step| v1::Step {
+                name: step.name.clone(),
+                ms: step.ms,
+            })
+            .collect(),
+    }
+}
+
+/// Every change that named a primary, oldest first.
+pub(crate) fn history(state: &ClusterState) -> Vec<v1::HistoryEntry> {
+    state
+        .journal
+        .iter()
+        .filter(|e| e.primary.is_some())
+        .map(entry)
+        .collect()
+}
+
+/// Why an epoch began and how it went, a line each.
+pub(crate) fn lines(entry: &JournalEntry) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{}: epoch {} began: {}",
+        entry.at, entry.epoch, entry.cause
+    )];
+    if let Some(leader) = &entry.leader {
+        lines.push(format!(
+            "the Raft leader {leader} revoked the epoch before it"
+        ));
+    }
+    if let Some(previous) = &entry.previous_primary {
+        lines.push(format!("until then {previous} was primary"));
+    }
+    for report in &entry.evidence {
+        let what = if report.former_primary {
+            "the fenced primary"
+        } else {
+            "replica"
+        };
+        let verdict = report.refused.as_ref().map_or_else(
+            || "could be promoted".to_owned(),
+            |why| format!("was refused: {why}"),
+        );
+        lines.push(format!(
+            "{} ({what}) reported timeline {}, end of WAL {}: {verdict}",
+            report.member, report.timeline, report.end_of_wal
+        ));
+    }
+    match (&entry.primary, entry.kind) {
+        (Some(primary), Some(kind)) => lines.push(format!(
+            "{primary} was chosen: {}",
+            match kind {
+                StartKind::Initial => "it holds the first data directory",
+                StartKind::Promotion => "the highest end of WAL among those that could be promoted",
+                StartKind::Restart => "a restart in place loses nothing and is the faster way",
+                StartKind::Reinstatement => "it was alive and had lost nothing",
+            }
+        )),
+        _ => lines.push("nobody was chosen in this epoch".to_owned()),
+    }
+    if let Some(fork) = entry.fork_lsn {
+        let timeline = entry.timeline.unwrap_or_default();
+        lines.push(format!("timeline {timeline} leaves its parent at {fork}"));
+    }
+    match &entry.lost {
+        Some(lost) => lines.push(format!(
+            "WAL from {} to {} of the old line is not in the new one: {} bytes ({})",
+            lost.from,
+            lost.to,
+            lost.bytes(),
+            if lost.is_final {
+                "read from the old primary"
+            } else {
+                "last known at the change"
+            }
+        )),
+        None => lines.push("nothing is known to be lost".to_owned()),
+    }
+    for step in &entry.steps {
+        lines.push(format!("{:>6} ms {}", step.ms, step.name));
+    }
+    if !entry.opened {
+        lines.push("its gate has not opened".to_owned());
+    }
+    lines
+}

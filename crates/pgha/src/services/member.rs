@@ -1,0 +1,220 @@
+//! What sidecars ask each other beside Raft and leases.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use pgha_core::{Epoch, Lsn, MemberName, Reason};
+use pgha_proto::v1;
+use pgha_proto::v1::member_server::Member;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{Joined, Shared};
+use crate::release;
+
+/// Signs of life to a lease, where nothing changed: a report counts for half a lease.
+const BEATS_PER_LEASE: u32 = 5;
+const REPORTS_MAX: usize = 8;
+const CONFIRM_MAX: Duration = Duration::from_millis(400);
+const RELAY_MAX: Duration = Duration::from_secs(1);
+
+/// Serves `Member`.
+#[derive(Clone)]
+pub(crate) struct MemberService(pub(crate) Shared);
+
+impl MemberService {
+    fn joined(&self) -> Result<&Joined, Status> {
+        let absent = || Status::unavailable("this member belongs to no cluster yet");
+        self.0.joined.get().ok_or_else(absent)
+    }
+
+    /// Whether a quorum confirms, within this call, that the cluster lives: by this member as its
+    /// leader, or by the leader that it has just heard.
+    async fn confirmed(&self) -> bool {
+        let Some(joined) = self.0.joined.get() else {
+            return false;
+        };
+        let role = joined.raft.role().borrow().clone();
+        if role.is_leader {
+            return joined.raft.confirm_quorum(CONFIRM_MAX).await.is_ok();
+        }
+        role.quorum_fresh && role.leader.is_some()
+    }
+
+    fn relay(&self, request: &v1::ReleaseRequest) {
+        let Some(joined) = self.0.joined.get() else {
+            return;
+        };
+        let state = joined.raft.state().borrow().state.clone();
+        for (name, member) in state.members {
+            if name == self.0.config.name || name.as_str() == request.holder {
+                continue;
+            }
+            let request = v1::ReleaseRequest {
+                relayed: true,
+                ..request.clone()
+            };
+            tokio::spawn(async move {
+                let send = release::send_once(&member.addresses.raft, request);
+                let _ = tokio::time::timeout(RELAY_MAX, send).await;
+            });
+        }
+    }
+
+    /// The sidecar that led has ended with the primary: nobody has to be patient with it.
+    fn note_dead_leader(joined: &Joined, request: &v1::ReleaseRequest) {
+        let sidecar_gone = request.cause == pgha_guard::EmptyCause::SidecarGone.as_str();
+        let leader = joined.raft.leader();
+        if let Some(leader) = leader.filter(|l| sidecar_gone && l.name.as_str() == request.holder) {
+            joined.raft.leader_gone(leader.raft_id);
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Member for MemberService {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::Report, Status>> + Send>>;
+
+    async fn hello(
+        &self,
+        _request: Request<v1::HelloRequest>,
+    ) -> Result<Response<v1::HelloReply>, Status> {
+        let confirmed = self.confirmed().await;
+        let mut reply = self.0.formation.hello_reply(confirmed);
+        if let Some(joined) = self.0.joined.get() {
+            reply.leader_address = joined.raft.leader().map(|l| l.address).unwrap_or_default();
+        }
+        reply.detail = self.0.waiting.borrow().1.clone();
+        Ok(Response::new(reply))
+    }
+
+    async fn form(
+        &self,
+        request: Request<v1::FormRequest>,
+    ) -> Result<Response<v1::FormReply>, Status> {
+        let outcome = self.0.formation.accept(request.into_inner()).await;
+        let accepted = outcome.is_ok();
+        let reason = outcome.err().unwrap_or_default();
+        Ok(Response::new(v1::FormReply { accepted, reason }))
+    }
+
+    async fn rejoin(
+        &self,
+        request: Request<v1::RejoinRequest>,
+    ) -> Result<Response<v1::RejoinReply>, Status> {
+        let joined = self.joined()?;
+        let reply = crate::rejoin::answer(joined, request.into_inner()).await;
+        Ok(Response::new(reply))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let joined = self.joined()?;
+        let parties = joined
+            .raft
+            .check_identity(request.get_ref().identity.as_ref())
+            .map_err(|error| Status::failed_precondition(error.to_string()))?;
+        let identity = joined
+            .raft
+            .identity_to(parties.from, Some(parties.from_store));
+        let mut published = joined.published.clone();
+        let state = joined.raft.state();
+        let (reports, receiver) = mpsc::channel(REPORTS_MAX);
+        tokio::spawn(async move {
+            let mut told = 0;
+            loop {
+                let current = Arc::clone(&published.borrow_and_update());
+                let json = match &current.report {
+                    Some(report) if current.sequence != told => {
+                        serde_json::to_vec(report).unwrap_or_default()
+                    }
+                    _ => Vec::new(),
+                };
+                told = current.sequence;
+                let report = v1::Report {
+                    identity: Some(identity.clone()),
+                    sequence: current.sequence,
+                    report_json: json,
+                };
+                if reports.send(Ok(report)).await.is_err() {
+                    return;
+                }
+                let beat = state.borrow().state.settings.lease().lease() / BEATS_PER_LEASE;
+                let changed = tokio::time::timeout(beat, published.changed()).await;
+                if matches!(changed, Ok(Err(_))) {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn release(
+        &self,
+        request: Request<v1::ReleaseRequest>,
+    ) -> Result<Response<v1::ReleaseReply>, Status> {
+        let joined = self.joined()?;
+        let request = request.into_inner();
+        let mine = joined.raft.state().borrow().state.cluster_id.clone();
+        if request.cluster_id != mine.0 {
+            let text = format!("this member belongs to cluster {mine}");
+            return Err(Status::failed_precondition(text));
+        }
+        let note = release::note(
+            &request.cause,
+            request.seen_to_fenced_us,
+            request.seen_to_empty_us,
+            (request.shutdown_lsn != 0).then_some(Lsn(request.shutdown_lsn)),
+        );
+        let accepted = joined
+            .grants
+            .release(Epoch(request.epoch), &request.secret, note);
+        let reason = if accepted {
+            tracing::info!(
+                epoch = request.epoch,
+                holder = request.holder,
+                "an epoch was released"
+            );
+            Self::note_dead_leader(joined, &request);
+            if !request.relayed {
+                self.relay(&request);
+            }
+            String::new()
+        } else {
+            "the secret does not fit a promise made here".to_owned()
+        };
+        Ok(Response::new(v1::ReleaseReply { accepted, reason }))
+    }
+}
+
+/// Asks every listed peer what it is.
+pub(crate) async fn ask_peers(
+    peers: &BTreeMap<MemberName, String>,
+    request: &v1::HelloRequest,
+) -> BTreeMap<MemberName, Option<v1::HelloReply>> {
+    const ANSWER_MAX: Duration = Duration::from_secs(1);
+    let asks = peers.iter().map(|(name, address)| async move {
+        let ask = async {
+            let channel = crate::net::channel(address)?;
+            let mut client = v1::member_client::MemberClient::new(channel);
+            client.hello(request.clone()).await.ok()
+        };
+        let answer = tokio::time::timeout(ANSWER_MAX, ask).await.ok().flatten();
+        (name.clone(), answer.map(Response::into_inner))
+    });
+    futures_util::future::join_all(asks)
+        .await
+        .into_iter()
+        .collect()
+}
+
+/// What a member that waits says.
+pub(crate) fn forming() -> (Reason, String) {
+    (Reason::Forming, "asking the listed peers".to_owned())
+}

@@ -1,0 +1,243 @@
+//! What `pgha-ctl status` shows: the replicated state, and each member as it last reported.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pgha_core::decide::Heard;
+use pgha_core::report::{MemberReport, MemberState, Role};
+use pgha_core::{Lsn, MemberKind, MemberName, Phase, Reason};
+use pgha_guard::clock;
+use pgha_proto::v1;
+use pgha_raft::{RoleView, StateView};
+
+use super::{Joined, Shared};
+use crate::formation::wire_addresses;
+
+/// A member that was not heard of for so long counts as unreachable.
+const HEARD_MAX: Duration = Duration::from_millis(1500);
+
+/// Everything as seen from this member.
+pub(crate) fn status(shared: &Shared) -> v1::StatusReply {
+    let Some(joined) = shared.joined.get() else {
+        return unformed(shared);
+    };
+    let view = joined.raft.state().borrow().clone();
+    if !view.state.is_created() {
+        return unformed(shared);
+    }
+    let role = joined.raft.role().borrow().clone();
+    let seen = Seen::of(joined);
+    let primary = seen.primary(&view);
+    let (reason, detail) = explain_absence(joined, &view, &role, primary.as_ref());
+    v1::StatusReply {
+        cluster: view.state.cluster.clone(),
+        cluster_id: Some(view.state.cluster_id.0.clone()),
+        generation: view.state.generation.0,
+        quorum: role.quorum_fresh,
+        stale_ms: stale_ms(joined, &role),
+        system_identifier: view.state.system_identifier.map(|id| id.0),
+        epoch: Some(view.state.epoch.0),
+        timeline: (view.state.lineage.head.0 > 0).then_some(view.state.lineage.head.0),
+        primary: primary.map(|name| name.0),
+        paused: view.state.paused,
+        raft: Some(raft(&role)),
+        sync: Some(v1::SyncStatus {
+            mode: "async".to_owned(),
+            standbys: Vec::new(),
+        }),
+        members: seen.members(&view, &role),
+        reason,
+        detail,
+        answered_by: shared.config.name.0.clone(),
+    }
+}
+
+fn unformed(shared: &Shared) -> v1::StatusReply {
+    let (reason, detail) = shared.waiting.borrow().clone();
+    v1::StatusReply {
+        cluster: shared.config.cluster.clone(),
+        raft: Some(v1::RaftStatus::default()),
+        sync: Some(v1::SyncStatus {
+            mode: "async".to_owned(),
+            standbys: Vec::new(),
+        }),
+        members: Vec::new(),
+        reason: Some(reason.code().to_owned()),
+        detail: Some(detail),
+        answered_by: shared.config.name.0.clone(),
+        ..v1::StatusReply::default()
+    }
+}
+
+fn stale_ms(joined: &Joined, role: &RoleView) -> u64 {
+    let now = clock::now();
+    let age = if role.is_leader {
+        joined.raft.quorum_age()
+    } else {
+        joined.raft.last_leader_contact().map(|at| now.since(at))
+    };
+    if role.quorum_fresh {
+        return 0;
+    }
+    age.map_or(u64::MAX / 2, |age| {
+        u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+fn raft(role: &RoleView) -> v1::RaftStatus {
+    let names = |ids: &std::collections::BTreeSet<pgha_core::RaftId>| {
+        let mut names: Vec<String> = ids
+            .iter()
+            .filter_map(|id| role.members.get(id))
+            .map(|peer| peer.name.0.clone())
+            .collect();
+        names.sort();
+        names
+    };
+    v1::RaftStatus {
+        leader: role
+            .leader
+            .as_ref()
+            .filter(|_| role.quorum_fresh)
+            .map(|leader| leader.name.0.clone()),
+        term: role.term,
+        voters: names(&role.voters),
+        learners: names(&role.learners),
+    }
+}
+
+fn explain_absence(
+    joined: &Joined,
+    view: &StateView,
+    role: &RoleView,
+    primary: Option<&MemberName>,
+) -> (Option<String>, Option<String>) {
+    if !role.quorum_fresh {
+        let reason = Reason::NoQuorum;
+        return (
+            Some(reason.code().to_owned()),
+            Some(reason.sentence().to_owned()),
+        );
+    }
+    if primary.is_some() {
+        return (None, None);
+    }
+    // What the leader waits for is in its own decision; others say what they see.
+    let told = joined.published.borrow().why.cluster.clone();
+    let (reason, text) = told.unwrap_or_else(|| match &view.state.phase {
+        Phase::Primary(record) => (
+            Reason::Promoting,
+            format!("{} is becoming primary", record.node),
+        ),
+        Phase::Bootstrap { node } => (
+            Reason::Initializing,
+            format!("{node} is making the first data directory"),
+        ),
+        Phase::Empty | Phase::Revoked(_) => {
+            (Reason::NoPrimary, Reason::NoPrimary.sentence().to_owned())
+        }
+    });
+    (Some(reason.code().to_owned()), Some(text))
+}
+
+/// What is known of the members now.
+pub(crate) struct Seen {
+    own: Option<MemberReport>,
+    heard: BTreeMap<MemberName, Heard>,
+    /// What the addresses of others answer that do not report.
+    answers: BTreeMap<MemberName, String>,
+}
+
+impl Seen {
+    pub(crate) fn of(joined: &Joined) -> Self {
+        let own = joined.published.borrow().report.clone();
+        Self {
+            own,
+            heard: joined.peers.heard(),
+            answers: joined.peers.answers(),
+        }
+    }
+
+    /// The newest report of a member that answers.
+    pub(crate) fn report(&self, name: &MemberName) -> Option<&MemberReport> {
+        if let Some(own) = self.own.as_ref().filter(|own| own.name == *name) {
+            return Some(own);
+        }
+        self.heard
+            .get(name)
+            .filter(|heard| self.answers(heard))
+            .map(|heard| &heard.report)
+    }
+
+    fn answers(&self, heard: &Heard) -> bool {
+        heard.refused_at.is_none() && clock::now().since(heard.at) < HEARD_MAX
+    }
+
+    /// Who says that its gate is open for the newest epoch.
+    pub(crate) fn primary(&self, view: &StateView) -> Option<MemberName> {
+        let record = view.state.primary()?;
+        let report = self.report(&record.node)?;
+        (report.gate_open == Some(record.epoch)).then(|| record.node.clone())
+    }
+
+    fn members(&self, view: &StateView, role: &RoleView) -> Vec<v1::MemberStatus> {
+        let end = view
+            .state
+            .primary()
+            .and_then(|record| self.report(&record.node))
+            .filter(|report| report.role == Role::Primary)
+            .and_then(|report| report.received);
+        let known = view.state.members.iter();
+        known
+            .map(|(name, member)| {
+                let mut status = v1::MemberStatus {
+                    name: name.0.clone(),
+                    kind: match member.kind {
+                        MemberKind::Data => "data".to_owned(),
+                        MemberKind::Witness => "witness".to_owned(),
+                    },
+                    addresses: Some(wire_addresses(&member.addresses)),
+                    tags: BTreeMap::new(),
+                    ..v1::MemberStatus::default()
+                };
+                match self.report(name) {
+                    Some(report) => fill(&mut status, report, end),
+                    None => {
+                        absent(&mut status, member.kind);
+                        status.detail = self.answers.get(name).cloned();
+                    }
+                }
+                if !role.voters.contains(&member.raft_id) && status.detail.is_none() {
+                    status.detail = Some("has no vote yet: its log is catching up".to_owned());
+                }
+                status
+            })
+            .collect()
+    }
+}
+
+fn fill(status: &mut v1::MemberStatus, report: &MemberReport, end: Option<Lsn>) {
+    status.role = report.role.to_string();
+    status.state = report.state.to_string();
+    status.reason = report.reason.map(|reason| reason.code().to_owned());
+    status.detail.clone_from(&report.detail);
+    status.timeline = report.timeline.map(|timeline| timeline.0);
+    status.received_lsn = report.received.map(|lsn| lsn.0);
+    status.replayed_lsn = report.replayed.map(|lsn| lsn.0);
+    status.lag_bytes = match (report.role, report.replayed, end) {
+        (Role::Primary, Some(_), _) => Some(0),
+        (_, Some(replayed), Some(end)) => Some(replayed.bytes_behind(end)),
+        _ => None,
+    };
+}
+
+fn absent(status: &mut v1::MemberStatus, kind: MemberKind) {
+    let role = if kind == MemberKind::Witness {
+        Role::Witness
+    } else {
+        Role::None
+    };
+    status.role = role.to_string();
+    status.state = MemberState::Unreachable.to_string();
+    status.reason = Some(Reason::Unreachable.code().to_owned());
+}
