@@ -1,0 +1,150 @@
+//! Judges the run: promises after every step, acknowledged writes at every opening, recovery at the
+//! end.
+
+use pgha_core::command::Primary;
+use pgha_core::invariant::{self, Violation};
+use pgha_core::{ClusterState, Epoch, Lsn, Phase, TimelineId};
+
+use crate::time::{MS, Nanos};
+use crate::world::World;
+
+/// A node that thawed needs this long until its guard has emptied the tree.
+const KILL_GRACE: Nanos = 100 * MS;
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// A promise was broken.
+    #[error("{0}")]
+    Promise(Violation),
+    /// The cluster did not become whole.
+    #[error("not whole {seconds} s after everything was mended: {what}")]
+    NotWhole {
+        /// How long.
+        seconds: u64,
+        /// What is missing.
+        what: String,
+    },
+    /// Somebody never sleeps.
+    #[error("spins at one moment: {event}")]
+    Spins {
+        /// What happens over and over.
+        event: String,
+    },
+    /// Something is done over and over.
+    #[error("not quiet although whole: {member} does {action}")]
+    NotQuiet {
+        /// Who.
+        member: String,
+        /// What.
+        action: String,
+    },
+}
+
+/// A write that a client was told to be done.
+#[derive(Clone, Debug)]
+pub struct Acknowledged {
+    /// Its place in the WAL.
+    pub index: usize,
+    /// Stands for it and all before it.
+    pub chain: u64,
+    /// Its end.
+    pub end: Lsn,
+    /// The timeline that it was written on.
+    pub timeline: TimelineId,
+    /// The epoch that it was acknowledged in.
+    pub epoch: Epoch,
+    /// By whom.
+    pub node: usize,
+    /// The first epoch without it.
+    pub lost_in: Option<Epoch>,
+}
+
+impl World {
+    /// Ends the run where a promise is broken.
+    pub fn check(&mut self, result: Result<(), Violation>) {
+        if let Err(violation) = result {
+            self.fail(Failure::Promise(violation));
+        }
+    }
+
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        self.trace(None, || format!("FAILED: {failure}"));
+        self.failure.get_or_insert(failure);
+    }
+
+    /// Time stands still.
+    pub fn spins(&mut self, event: &crate::event::Event) {
+        let event = format!("{event:?}");
+        self.fail(Failure::Spins { event });
+    }
+
+    /// After every step.
+    pub fn check_step(&mut self) {
+        let checked = invariant::one_gate(self.gates());
+        self.check(checked);
+        for node in 0..self.nodes.len() {
+            let Some(epoch) = self.held(node) else {
+                continue;
+            };
+            let name = self.nodes[node].name.clone();
+            let checked = invariant::one_promise(&name, epoch, self.gates());
+            self.check(checked);
+            self.check_trees(node, epoch);
+        }
+    }
+
+    pub(crate) fn held(&self, node: usize) -> Option<Epoch> {
+        let n = &self.nodes[node];
+        let holder = n.sidecar.as_ref()?.holder.as_ref()?;
+        let deadlines = holder.deadlines()?;
+        (n.now(self.now) < deadlines.end).then(|| holder.epoch())
+    }
+
+    /// Whoever may hold a lease: no tree of an earlier epoch runs, unless it was frozen with its guard.
+    fn check_trees(&mut self, holder: usize, held: Epoch) {
+        let runs = |node: &usize| {
+            let n = &self.nodes[*node];
+            let fair = *node != holder && n.up && !n.frozen && n.guard.alive;
+            let thawing = n.thawed > 0 && self.now < n.thawed + KILL_GRACE;
+            let epoch = n
+                .postgres
+                .as_ref()
+                .filter(|p| p.ready)
+                .and_then(|p| p.epoch);
+            fair && !thawing && epoch.is_some_and(|epoch| epoch < held)
+        };
+        let Some(other) = (0..self.nodes.len()).find(runs) else {
+            return;
+        };
+        let epoch = self.nodes[other].postgres.as_ref().and_then(|p| p.epoch);
+        self.check(Err(Violation::TwoPromises {
+            holder: self.nodes[holder].name.clone(),
+            held,
+            other: self.nodes[other].name.clone(),
+            does: "runs its PostgreSQL",
+            epoch: epoch.unwrap_or_default(),
+        }));
+    }
+
+    /// Whether the lease that `node` has has not ended by its clock: past the closing of the gate a
+    /// promotion under way may still come to its end.
+    pub fn lease_not_ended(&self, node: usize) -> bool {
+        self.held(node).is_some()
+    }
+
+    /// P4, when a primary is named.
+    pub fn check_election(&mut self, primary: &Primary, before: &ClusterState) {
+        let target = match &before.phase {
+            Phase::Revoked(revoked) => revoked.target.clone(),
+            Phase::Empty | Phase::Bootstrap { .. } | Phase::Primary(_) => None,
+        };
+        let entry = self.truth.journal.iter().rev();
+        let entry = entry.clone().find(|entry| entry.epoch == primary.epoch);
+        if let Some(entry) = entry.cloned() {
+            let checked = invariant::promoted(&entry, target.as_ref());
+            self.check(checked);
+            self.order_moves_line(&entry);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The network between sidecars: delays, drops, duplicates, reorders and cuts.
+
+use pgha_core::decide::Heard;
+use pgha_core::report::MemberReport;
+use rand::Rng;
+
+use crate::event::{Message, NodeEvent};
+use crate::time::{MS, Nanos};
+use crate::world::World;
+
+impl World {
+    /// Sends `message`; what becomes of it is the network's business.
+    pub fn send(&mut self, from: usize, to: usize, message: &Message) {
+        if self.cut[from][to] {
+            return;
+        }
+        if !self.nodes[to].up || self.nodes[to].sidecar.is_none() {
+            return self.refuse(from, to);
+        }
+        let copies = if self.fault_chance(self.profile.duplicate_percent) {
+            2
+        } else {
+            1
+        };
+        for _ in 0..copies {
+            if self.fault_chance(self.profile.drop_percent) {
+                continue;
+            }
+            let delay = self.transit();
+            let message = Box::new(message.clone());
+            self.sidecar_in(to, delay, NodeEvent::Receive(from, message));
+        }
+    }
+
+    /// To everybody else.
+    pub fn broadcast(&mut self, from: usize, message: &Message) {
+        for to in (0..self.nodes.len()).filter(|to| *to != from) {
+            self.send(from, to, message);
+        }
+    }
+
+    /// How long a message takes.
+    pub fn transit(&mut self) -> Nanos {
+        let usual = self.rng.random_range(MS / 10..=3 * MS);
+        if self.fault_chance(self.profile.slow_percent) {
+            usual + self.span(20, self.profile.slow_ms)
+        } else {
+            usual
+        }
+    }
+
+    /// A kernel that answers refuses a connection to a port where nobody listens.
+    fn refuse(&mut self, from: usize, to: usize) {
+        let kernel = self.nodes[to].up && !self.nodes[to].frozen && !self.cut[to][from];
+        if let (true, Some(nonce)) = (kernel, self.nonce(from)) {
+            let delay = self.transit();
+            self.sidecar_in(from, delay, NodeEvent::Refused(nonce, to));
+        }
+    }
+
+    /// A connection to the sidecar of `by` was refused.
+    pub fn refused(&mut self, node: usize, by: usize) {
+        let name = self.nodes[by].name.clone();
+        let now = self.nodes[node].now(self.now);
+        let sidecar = self.nodes[node].sidecar.as_mut();
+        let heard = sidecar.and_then(|sidecar| sidecar.peers.get_mut(&name));
+        if let Some(heard) = heard
+            && heard.refused_at.is_none()
+        {
+            heard.refused_at = Some(now);
+            self.dirty(node);
+        }
+    }
+
+    /// A message arrives.
+    pub fn receive(&mut self, node: usize, from: usize, message: Message) {
+        match message {
+            Message::Renewal { send, renewal } => self.renewal(node, from, send, renewal),
+            Message::Answer {
+                nonce,
+                epoch,
+                send,
+                granted,
+                adopted,
+            } => {
+                if self.nonce(node) == Some(nonce) {
+                    self.answered(node, from, epoch, send, granted, adopted);
+                }
+            }
+            Message::Report(report) => self.heard(node, *report),
+            Message::Release {
+                epoch,
+                secret,
+                note,
+            } => self.released(node, epoch, &secret, note),
+            Message::Beat {
+                term,
+                committed,
+                fresh,
+            } => self.beat(node, from, term, committed, fresh),
+            Message::BeatAnswer { term } => self.beat_answered(node, from, term),
+        }
+    }
+
+    fn heard(&mut self, node: usize, report: MemberReport) {
+        let now = self.nodes[node].now(self.now);
+        let Some(sidecar) = &mut self.nodes[node].sidecar else {
+            return;
+        };
+        let news = sidecar
+            .peers
+            .get(&report.name)
+            .is_none_or(|known| known.report != report || known.refused_at.is_some());
+        let heard = Heard {
+            at: now,
+            refused_at: None,
+            report,
+        };
+        sidecar.peers.insert(heard.report.name.clone(), heard);
+        if news {
+            self.dirty(node);
+        }
+    }
+}

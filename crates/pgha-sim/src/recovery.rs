@@ -1,0 +1,166 @@
+//! After everything is mended: the cluster becomes whole in time, then nobody does anything.
+
+use pgha_core::journal::Cause;
+use pgha_core::report::MemberState;
+use pgha_core::{Command, MemberKind, Reason};
+
+use crate::check::Failure;
+use crate::time::{MS, Nanos, SECOND};
+use crate::world::World;
+
+/// After everything is mended the cluster has this long to become whole.
+/// A promotion that hangs (30 s) and a replica that finds its WAL gone (30 s) are within it.
+const RECOVERY_MAX: Nanos = 90 * SECOND;
+/// Then this long until nothing moves any more.
+const SETTLING: Nanos = 8 * SECOND;
+/// Then nothing may move for this long.
+const QUIET: Nanos = 10 * SECOND;
+/// What only an operator may end, he ends after this long.
+const OPERATOR_PATIENCE: Nanos = 10 * SECOND;
+
+impl World {
+    /// Once the cluster is whole and settled nobody does anything.
+    pub fn check_quiet(&mut self, node: usize, action: &str) {
+        if let Some(since) = self.whole_since
+            && self.now > since + SETTLING
+        {
+            let member = self.nodes[node].name.to_string();
+            let action = action.to_owned();
+            self.fail(Failure::NotQuiet { member, action });
+        }
+    }
+
+    /// After the mending: is the cluster whole, and if not, how long may it take?
+    pub fn watch_recovery(&mut self) {
+        let Some(healed) = self.healed else { return };
+        match self.incomplete() {
+            None => {
+                if self.whole_since.is_none() {
+                    self.whole_since = Some(self.now);
+                    let ms = (self.now - healed) / MS;
+                    self.trace(None, || format!("whole after {ms} ms"));
+                }
+            }
+            Some(what) => {
+                let settled = self
+                    .whole_since
+                    .is_some_and(|since| self.now > since + SETTLING);
+                if !settled {
+                    self.whole_since = None;
+                }
+                if settled || self.now > healed + RECOVERY_MAX {
+                    let seconds = (self.now - healed) / SECOND;
+                    return self.fail(Failure::NotWhole { seconds, what });
+                }
+                self.operator_helps(healed);
+            }
+        }
+        if self.is_over() {
+            self.check_losses();
+        }
+    }
+
+    /// Whether the run has come to its end.
+    pub fn is_over(&self) -> bool {
+        self.whole_since
+            .is_some_and(|since| self.now > since + SETTLING + QUIET)
+    }
+
+    fn incomplete(&self) -> Option<String> {
+        let Some(record) = self.truth.primary() else {
+            return Some(format!(
+                "no primary: {:?} {}",
+                self.truth.phase,
+                self.states()
+            ));
+        };
+        if !record.opened {
+            return Some(format!("{} has not opened: {}", record.node, self.states()));
+        }
+        let primary = self.index_of(&record.node);
+        let data = primary.and_then(|primary| self.nodes[primary].disk.data.as_ref());
+        let (Some(primary), Some(data)) = (primary, data) else {
+            return Some(format!("the primary {} has no data", record.node));
+        };
+        let end = data.end();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let Some(sidecar) = &node.sidecar else {
+                return Some(format!("{} does not run", node.name));
+            };
+            let good = match node.kind {
+                MemberKind::Witness => true,
+                MemberKind::Data if index == primary => {
+                    sidecar.gate.may_pass(record.epoch, node.now(self.now))
+                }
+                MemberKind::Data => {
+                    sidecar.why.state == MemberState::Streaming
+                        && node
+                            .disk
+                            .data
+                            .as_ref()
+                            .is_some_and(|data| data.end().bytes_behind(end) < 64 << 10)
+                }
+            };
+            if !good {
+                return Some(self.states());
+            }
+        }
+        None
+    }
+
+    fn states(&self) -> String {
+        let of = |node: &crate::node::Node| {
+            node.sidecar.as_ref().map_or_else(
+                || format!("{}: down", node.name),
+                |s| {
+                    let why = &s.why;
+                    format!(
+                        "{}: {:?} {:?} {:?} {:?}",
+                        node.name, why.state, why.reason, why.detail, why.cluster
+                    )
+                },
+            )
+        };
+        self.nodes.iter().map(of).collect::<Vec<_>>().join("; ")
+    }
+
+    /// A loss beyond the limit, and a target that is not there, are an operator's to accept.
+    fn operator_helps(&mut self, healed: Nanos) {
+        if self.now < healed + OPERATOR_PATIENCE * u64::from(self.operator_helped + 1) {
+            return;
+        }
+        let Some(leader) = self.raft.leader else {
+            return;
+        };
+        let stuck = self.nodes[leader].sidecar.as_ref().and_then(|s| {
+            let (reason, text) = s.why.cluster.as_ref()?;
+            let his = matches!(reason, Reason::LagTooHigh | Reason::NoCandidate);
+            his.then_some(text.clone())
+        });
+        // As the sentence says; of data that has left the line there may be no other.
+        let advised = |text: &str, name: &str| {
+            text.contains(&format!("--to {name} "))
+                || text.contains(&format!("{name}: it left the cluster's line"))
+        };
+        let target = stuck.and_then(|text| {
+            let mut names = self.nodes.iter().map(|n| n.name.clone());
+            names.find(|name| advised(&text, name.as_str()))
+        });
+        if let Some(target) = target {
+            self.operator_helped += 1;
+            self.count("operator accepts loss");
+            let cause = Cause::OperatorFailover {
+                target,
+                allow_data_loss: true,
+            };
+            let command = Command::Revoke(pgha_core::command::Revoke {
+                expected: self.truth.epoch,
+                cause,
+                leader: self.nodes[leader].name.clone(),
+                at: String::new(),
+                steps: Vec::new(),
+            });
+            self.propose(leader, command);
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Everything that there is, and the loop that makes it happen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pgha_core::command::Create;
+use pgha_core::lease::Quorums;
+use pgha_core::{
+    Addresses, ClusterId, ClusterState, Command, Epoch, Generation, Member, MemberKind, Nonce,
+    RaftId, Secret, Settings, StoreId,
+};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::check::{Acknowledged, Failure};
+use crate::event::{Event, Layer, NodeEvent, Queue};
+use crate::fault::Profile;
+use crate::mutant::Mutant;
+use crate::node::{Disk, Guard, Node};
+use crate::raft::Raft;
+use crate::time::{Clock, MS, Nanos, SECOND};
+
+/// More events at one moment than this mean that something never sleeps.
+const EVENTS_AT_ONCE_MAX: u32 = 10_000;
+
+/// What a run consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Members with a PostgreSQL.
+    pub data: usize,
+    /// Members without one.
+    pub witnesses: usize,
+}
+
+/// A run in progress.
+pub struct World {
+    /// What determines everything.
+    pub seed: u64,
+    /// The only source of luck.
+    pub rng: StdRng,
+    /// Real time.
+    pub now: Nanos,
+    /// What is to come.
+    pub queue: Queue,
+    /// The nodes.
+    pub nodes: Vec<Node>,
+    /// `cut[a][b]`: nothing goes from a to b.
+    pub cut: Vec<Vec<bool>>,
+    /// How the network and the faults of this run are.
+    pub profile: Profile,
+    /// The replicated log.
+    pub raft: Raft,
+    /// The state after every committed entry.
+    pub truth: ClusterState,
+    /// The records of the cluster's line, by chain.
+    pub line: Vec<u64>,
+    /// The history that an operator chose against it, until somebody opened.
+    pub ordered_line: Vec<u64>,
+    /// Who writes it, in which epoch.
+    pub line_owner: Option<(usize, Epoch)>,
+    /// Acknowledged writes.
+    pub acknowledged: Vec<Acknowledged>,
+    /// Epochs that opened.
+    pub opened: BTreeSet<Epoch>,
+    /// No more faults.
+    pub healed: Option<Nanos>,
+    /// The cluster has been whole since.
+    pub whole_since: Option<Nanos>,
+    /// What went wrong.
+    pub failure: Option<Failure>,
+    /// How often what happened.
+    pub counts: BTreeMap<String, u64>,
+    /// The node that dies after so many more actions of one decision, and whether the whole node does.
+    pub dies_in_decision: Option<(usize, usize, bool)>,
+    /// Somebody waits for the next promotion to do the same elsewhere.
+    pub by_hand_meanwhile: bool,
+    /// An operator has helped out of a wait that only he can end.
+    pub operator_helped: u32,
+    mutant: Option<Mutant>,
+    next_id: u64,
+    same_instant: u32,
+    tracing: bool,
+}
+
+impl World {
+    /// A world of `shape` in which everything follows from `seed`.
+    pub fn new(seed: u64, shape: Shape, mutant: Option<Mutant>, tracing: bool) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let count = shape.data + shape.witnesses;
+        let profile = Profile::draw(&mut rng);
+        let nodes = (0..count)
+            .map(|index| node(index, index >= shape.data, &mut rng))
+            .collect();
+        let mut world = Self {
+            seed,
+            rng,
+            now: 0,
+            queue: Queue::default(),
+            nodes,
+            cut: vec![vec![false; count]; count],
+            profile,
+            raft: Raft::default(),
+            truth: ClusterState::default(),
+            line: Vec::new(),
+            ordered_line: Vec::new(),
+            line_owner: None,
+            acknowledged: Vec::new(),
+            opened: BTreeSet::new(),
+            healed: None,
+            whole_since: None,
+            failure: None,
+            counts: BTreeMap::new(),
+            dies_in_decision: None,
+            by_hand_meanwhile: false,
+            operator_helped: 0,
+            mutant,
+            next_id: 1,
+            same_instant: 0,
+            tracing,
+        };
+        if world.is(Mutant::ClocksRunAway) {
+            for (index, node) in world.nodes.iter_mut().enumerate() {
+                let rate = if index % 2 == 0 { -300_000 } else { 300_000 };
+                node.clock = Clock::new(0, SECOND, rate);
+            }
+        }
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        let create = Command::Create(self.create());
+        let _ = self.truth.apply(1, &create);
+        self.raft.log.push(create);
+        for node in 0..self.nodes.len() {
+            // Formation is not part of the model: everybody has stored the first entry.
+            self.nodes[node].disk.stored = 1;
+            let at = self.span(0, 200);
+            self.sidecar_in(node, at, NodeEvent::SidecarStarts);
+        }
+        self.queue.push(20 * MS, Event::RaftTick);
+        self.queue.push(50 * MS, Event::Clients);
+        let first = self.span(500, 8000);
+        self.queue.push(first, Event::NextFault);
+        self.queue.push(self.profile.chaos, Event::Heal);
+    }
+
+    fn create(&self) -> Create {
+        let members = self.nodes.iter().enumerate().map(|(index, node)| {
+            let addresses = Addresses {
+                postgres: format!("{}:5433", node.name),
+                ..Addresses::default()
+            };
+            let store = StoreId::from(format!("s{index}"));
+            let mut member = Member::new(node.kind, raft_id(index), store, addresses);
+            member.priority = 100 + u32::try_from(index % 2).unwrap_or(0);
+            (node.name.clone(), member)
+        });
+        Create {
+            cluster: "main".to_owned(),
+            cluster_id: ClusterId::from("c1"),
+            generation: Generation(1),
+            members: members.collect(),
+            settings: Settings::default(),
+            replication_secret: Secret::default(),
+        }
+    }
+
+    /// Takes the next event. False when the run is over.
+    pub fn step(&mut self) -> bool {
+        let Some((at, event)) = self.queue.pop() else {
+            return false;
+        };
+        self.same_instant = if at == self.now {
+            self.same_instant + 1
+        } else {
+            0
+        };
+        self.now = at;
+        if self.same_instant > EVENTS_AT_ONCE_MAX {
+            self.spins(&event);
+        }
+        self.dispatch(event);
+        self.check_step();
+        self.failure.is_none() && !self.is_over()
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        match event {
+            Event::Node { node, layer, what } => self.on_node(node, layer, what),
+            Event::RaftTick => self.raft_tick(),
+            Event::Commit(proposal) => self.commit(proposal),
+            Event::Clients => self.clients(),
+            Event::Acknowledge {
+                node,
+                nonce,
+                epoch,
+                index,
+                chain,
+            } => self.acknowledge(node, nonce, epoch, index, chain),
+            Event::Fault(fault) => self.strike(fault),
+            Event::NextFault => self.next_fault(),
+            Event::Mend(mend) => self.mend(mend),
+            Event::Heal => self.heal(),
+        }
+    }
+
+    fn on_node(&mut self, node: usize, layer: Layer, what: NodeEvent) {
+        let n = &mut self.nodes[node];
+        if !n.up {
+            return;
+        }
+        if n.frozen || (layer == Layer::Sidecar && n.sidecar_frozen) {
+            n.deferred.push(Event::Node { node, layer, what });
+            return;
+        }
+        match what {
+            NodeEvent::PostgresReady(id) => self.postgres_ready(node, id),
+            NodeEvent::PostgresEnds(id, mode, why) => self.postgres_ends(node, id, mode, &why),
+            NodeEvent::PostgresPromotes(id, job) => self.postgres_promotes(node, id, job),
+            NodeEvent::Stream(id) => self.stream(node, id),
+            NodeEvent::PromotedByHand => self.promote_by_hand(node),
+            NodeEvent::GuardWakes(id) => self.guard_wakes(node, id),
+            NodeEvent::SidecarStarts => self.sidecar_starts(node),
+            other => self.on_sidecar(node, other),
+        }
+    }
+
+    fn on_sidecar(&mut self, node: usize, what: NodeEvent) {
+        let Some(sidecar) = &self.nodes[node].sidecar else {
+            return;
+        };
+        let me = sidecar.me.nonce;
+        match what {
+            NodeEvent::Receive(from, message) => self.receive(node, from, *message),
+            NodeEvent::LeftoversGone(nonce) if nonce == me => self.leftovers_gone(node),
+            NodeEvent::Wake(nonce, wake) if nonce == me && sidecar.wake == wake => {
+                self.decide_now(node);
+            }
+            NodeEvent::Decide(nonce) if nonce == me => self.decide_now(node),
+            NodeEvent::Renew(nonce, epoch) if nonce == me => self.renew(node, epoch),
+            NodeEvent::Adopted(nonce, epoch) if nonce == me => self.adopted(node, epoch),
+            NodeEvent::Tell(nonce) if nonce == me => self.tell(node),
+            NodeEvent::Probe(nonce) if nonce == me => self.probe(node),
+            NodeEvent::ProbeOnce(nonce) if nonce == me => self.probe_now(node),
+            NodeEvent::Apply(nonce) if nonce == me => self.apply(node),
+            NodeEvent::Job(nonce, job, step) if nonce == me => self.job_step(node, job, step),
+            NodeEvent::Proposed(nonce, number) if nonce == me => self.proposed(node, number),
+            NodeEvent::TreeEmpty(nonce, epoch, cause) if nonce == me => {
+                self.tree_empty(node, epoch, cause);
+            }
+            NodeEvent::Examined(nonce) if nonce == me => self.examined(node),
+            NodeEvent::Refused(nonce, by) if nonce == me => self.refused(node, by),
+            NodeEvent::Leaves(nonce, tries) if nonce == me => self.leaves(node, tries),
+            // Of an earlier process of this node, or overtaken.
+            _ => {}
+        }
+    }
+
+    /// Whether this rule is broken in this run.
+    pub fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    /// A number that was never given before.
+    pub fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Between so many and so many milliseconds.
+    pub fn span(&mut self, from_ms: u64, to_ms: u64) -> Nanos {
+        self.rng.random_range(from_ms * MS..=to_ms * MS)
+    }
+
+    /// True so many times in a hundred; never once everything is mended.
+    pub fn fault_chance(&mut self, percent: u32) -> bool {
+        self.healed.is_none() && self.rng.random_range(0..100) < percent
+    }
+
+    /// True so many times in a hundred.
+    pub fn chance(&mut self, percent: u32) -> bool {
+        self.rng.random_range(0..100) < percent
+    }
+
+    /// Lets the sidecar of `node` do something later.
+    pub fn sidecar_in(&mut self, node: usize, after: Nanos, what: NodeEvent) {
+        let layer = Layer::Sidecar;
+        let at = self.now.saturating_add(after);
+        self.queue.push(at, Event::Node { node, layer, what });
+    }
+
+    /// Lets the guard or PostgreSQL of `node` do something later.
+    pub fn tree_in(&mut self, node: usize, after: Nanos, what: NodeEvent) {
+        let layer = Layer::Tree;
+        let at = self.now.saturating_add(after);
+        self.queue.push(at, Event::Node { node, layer, what });
+    }
+
+    /// Counts something.
+    pub fn count(&mut self, what: &str) {
+        match self.counts.get_mut(what) {
+            Some(count) => *count += 1,
+            None => {
+                self.counts.insert(what.to_owned(), 1);
+            }
+        }
+    }
+
+    /// Says what happens, where somebody reads it.
+    pub fn trace(&self, node: Option<usize>, text: impl FnOnce() -> String) {
+        if self.tracing {
+            let seconds = self.now / SECOND;
+            let micros = self.now % SECOND / 1000;
+            let who = node.map_or("--", |node| self.nodes[node].name.as_str());
+            println!("{seconds:4}.{micros:06} {who:3} {}", text());
+        }
+    }
+
+    /// The nonce of the sidecar that runs on `node`.
+    pub fn nonce(&self, node: usize) -> Option<Nonce> {
+        Some(self.nodes[node].sidecar.as_ref()?.me.nonce)
+    }
+
+    /// The votes that count.
+    pub fn quorums(&self) -> Quorums {
+        Quorums::new([(0..self.nodes.len()).map(raft_id).collect::<BTreeSet<_>>()])
+    }
+
+    /// Whether `a` and `b` hear each other.
+    pub fn linked(&self, a: usize, b: usize) -> bool {
+        a == b || (!self.cut[a][b] && !self.cut[b][a])
+    }
+
+    /// The node with this name.
+    pub fn index_of(&self, name: &pgha_core::MemberName) -> Option<usize> {
+        self.nodes.iter().position(|node| node.name == *name)
+    }
+}
+
+/// The raft id of a node.
+pub fn raft_id(index: usize) -> RaftId {
+    RaftId(index as u64 + 1)
+}
+
+fn node(index: usize, witness: bool, rng: &mut StdRng) -> Node {
+    let reading = rng.random_range(0..1000 * SECOND);
+    let rate = rng.random_range(-1000..=1000);
+    Node {
+        name: format!("n{}", index + 1).into(),
+        kind: if witness {
+            MemberKind::Witness
+        } else {
+            MemberKind::Data
+        },
+        clock: Clock::new(0, reading, rate),
+        up: true,
+        frozen: false,
+        sidecar_frozen: false,
+        deferred: Vec::new(),
+        disk: Disk::default(),
+        postgres: None,
+        guard: Guard::default(),
+        sidecar: None,
+        wiped: false,
+        thawed: 0,
+        apply_slow: false,
+    }
+}
