@@ -1,0 +1,80 @@
+//! Every fault of a node, its processes, its network and its operator: with no operator each ends in
+//! one primary and every other member streaming, and no acknowledged row is missing unreported.
+
+use std::time::Duration;
+
+use pgha_chaos::faults::Fault;
+use pgha_chaos::trial::{Alone, survive};
+use pgha_chaos::{Cluster, ClusterOptions, netns};
+
+/// As long as design 8's table and the issue of PostgreSQL's own timeouts ask for.
+const FROZEN: Duration = Duration::from_secs(20);
+
+async fn endure(cluster: &mut Cluster, faults: &[Fault]) -> anyhow::Result<()> {
+    for (writer, fault) in (1..).zip(faults) {
+        survive(cluster, *fault, writer, &mut Alone).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_processes() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(3).await?;
+    let faults = [
+        Fault::PostmasterKilled,
+        Fault::SidecarKilled,
+        Fault::GuardKilled,
+        Fault::NodeKilled,
+    ];
+    endure(&mut cluster, &faults).await?;
+    cluster.finish();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frozen_processes() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(3).await?;
+    let faults = [Fault::SidecarFrozen(FROZEN), Fault::NodeFrozen(FROZEN)];
+    endure(&mut cluster, &faults).await?;
+    cluster.finish();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_network() -> anyhow::Result<()> {
+    if netns::skipped("a_cut_network") {
+        return Ok(());
+    }
+    let mut cluster = Cluster::start_with(ClusterOptions::new(3).in_namespaces()).await?;
+    endure(&mut cluster, &[Fault::NetworkCut(FROZEN)]).await?;
+    cluster.finish();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_behind_its_back() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(3).await?;
+    endure(&mut cluster, &[Fault::StoppedByHand, Fault::PromotedByHand]).await?;
+    cluster.finish();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removed_data_directories() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(3).await?;
+    endure(
+        &mut cluster,
+        &[Fault::ReplicaRemoved, Fault::PrimaryRemoved],
+    )
+    .await?;
+    cluster.finish();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_nodes_at_once() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(3).await?;
+    endure(&mut cluster, &[Fault::AllKilled]).await?;
+    cluster.finish();
+    Ok(())
+}
