@@ -7,20 +7,29 @@ use comfy_table::{ContentArrangement, Table, presets};
 /// An empty table with these headings.
 pub(crate) fn new(headings: &[&str]) -> Table {
     let mut table = Table::new();
-    // Cells are wrapped to the terminal only: a pipe gets each row on one line.
-    let arrangement = if std::io::stdout().is_terminal() {
-        ContentArrangement::Dynamic
+    let width = if std::io::stdout().is_terminal() {
+        table.width()
     } else {
-        ContentArrangement::Disabled
+        None
     };
     table
         .load_style(presets::NOTHING)
-        .set_content_arrangement(arrangement)
+        .set_content_arrangement(arrangement(width))
         .set_header(headings);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     table
+}
+
+/// Cells are wrapped to the terminal only: a pipe gets each row on one line. A terminal of width 0
+/// is one that nobody told its size (a serial console, `script`, `docker exec -t`); wrapped to it
+/// each row would be a column of single letters.
+fn arrangement(terminal_width: Option<u16>) -> ContentArrangement {
+    match terminal_width {
+        None | Some(0) => ContentArrangement::Disabled,
+        Some(_) => ContentArrangement::Dynamic,
+    }
 }
 
 /// The table as text that ends with a line break.
@@ -33,4 +42,16 @@ pub(crate) fn text(table: &Table) -> String {
 /// A cell that is never empty, so that columns can be counted.
 pub(crate) fn cell(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_without_a_size_is_not_wrapped_to() {
+        assert_eq!(arrangement(Some(0)), ContentArrangement::Disabled);
+        assert_eq!(arrangement(None), ContentArrangement::Disabled);
+        assert_eq!(arrangement(Some(80)), ContentArrangement::Dynamic);
+    }
 }
