@@ -31,9 +31,9 @@ impl Stamp {
         SystemTime::UNIX_EPOCH + Duration::from_nanos(self.0.load(Ordering::Acquire))
     }
 
-    fn keep(&self, at: TimeSpec) {
-        let at = Duration::from(at);
-        let nanos = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+    fn keep(&self, at: SystemTime) {
+        let at = at.duration_since(SystemTime::UNIX_EPOCH);
+        let nanos = u64::try_from(at.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX);
         self.0.store(nanos, Ordering::Release);
     }
 }
@@ -53,7 +53,9 @@ impl Stamped {
         self.stamp.clone()
     }
 
-    fn receive(&self, space: &mut [u8]) -> io::Result<usize> {
+    /// What came, and when; `None` where the kernel did not note it: it begins to some time after
+    /// the first socket of a machine asks.
+    fn receive(&self, space: &mut [u8]) -> io::Result<(usize, Option<SystemTime>)> {
         let mut control = nix::cmsg_space!(TimeSpec);
         let mut parts = [IoSliceMut::new(space)];
         let message = recvmsg::<()>(
@@ -62,12 +64,12 @@ impl Stamped {
             Some(&mut control),
             MsgFlags::empty(),
         )?;
-        for part in message.cmsgs()? {
-            if let ControlMessageOwned::ScmTimestampns(at) = part {
-                self.stamp.keep(at);
-            }
-        }
-        Ok(message.bytes)
+        let stamped = message.cmsgs()?.find_map(|part| match part {
+            ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
+            _ => None,
+        });
+        let at = stamped.map(|since_epoch| SystemTime::UNIX_EPOCH + since_epoch);
+        Ok((message.bytes, at))
     }
 }
 
@@ -84,7 +86,8 @@ impl AsyncRead for Stamped {
                 .stream
                 .try_io(Interest::READABLE, || self.receive(space))
             {
-                Ok(read) => {
+                Ok((read, at)) => {
+                    self.stamp.keep(at.unwrap_or_else(SystemTime::now));
                     buffer.advance(read);
                     return Poll::Ready(Ok(()));
                 }
@@ -118,12 +121,27 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    async fn kernel_stamps(client: &Stamped, server: &mut TcpStream) -> anyhow::Result<()> {
+        let began = SystemTime::now();
+        loop {
+            server.write_all(b"0").await?;
+            let read = || client.receive(&mut [0]);
+            let (_, at) = client.stream.async_io(Interest::READABLE, read).await?;
+            if at.is_some() {
+                return Ok(());
+            }
+            let waited = began.elapsed()?;
+            anyhow::ensure!(waited < Duration::from_secs(5), "no stamp in {waited:?}");
+        }
+    }
+
     #[tokio::test]
     async fn what_is_read_late_has_the_time_of_its_arrival() -> anyhow::Result<()> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let stream = TcpStream::connect(listener.local_addr()?).await?;
         let mut client = Stamped::new(stream)?;
         let (mut server, _) = listener.accept().await?;
+        kernel_stamps(&client, &mut server).await?;
         let before = SystemTime::now();
         server.write_all(b"1").await?;
         let sent = SystemTime::now();

@@ -14,7 +14,11 @@ pub(crate) fn new(headings: &[&str]) -> Table {
     };
     table
         .load_style(presets::NOTHING)
-        .set_content_arrangement(arrangement(width))
+        .set_content_arrangement(if is_wrapped_to(width) {
+            ContentArrangement::Dynamic
+        } else {
+            ContentArrangement::Disabled
+        })
         .set_header(headings);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -25,11 +29,8 @@ pub(crate) fn new(headings: &[&str]) -> Table {
 /// Cells are wrapped to the terminal only: a pipe gets each row on one line. A terminal of width 0
 /// is one that nobody told its size (a serial console, `script`, `docker exec -t`); wrapped to it
 /// each row would be a column of single letters.
-fn arrangement(terminal_width: Option<u16>) -> ContentArrangement {
-    match terminal_width {
-        None | Some(0) => ContentArrangement::Disabled,
-        Some(_) => ContentArrangement::Dynamic,
-    }
+fn is_wrapped_to(terminal_width: Option<u16>) -> bool {
+    terminal_width.is_some_and(|columns| columns > 0)
 }
 
 /// The table as text that ends with a line break.
@@ -50,8 +51,8 @@ mod tests {
 
     #[test]
     fn a_terminal_without_a_size_is_not_wrapped_to() {
-        assert_eq!(arrangement(Some(0)), ContentArrangement::Disabled);
-        assert_eq!(arrangement(None), ContentArrangement::Disabled);
-        assert_eq!(arrangement(Some(80)), ContentArrangement::Dynamic);
+        assert!(!is_wrapped_to(Some(0)));
+        assert!(!is_wrapped_to(None));
+        assert!(is_wrapped_to(Some(80)));
     }
 }

@@ -18,6 +18,8 @@ use crate::lease::HolderShared;
 /// One slow answer is not a hang; the next one is asked for at once.
 const PROBE_MAX: Duration = Duration::from_secs(1);
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// While a standby streams: what may change is how far it is, which an election asks anew.
+const STREAMING_INTERVAL: Duration = Duration::from_secs(1);
 /// While a standby has no receiver.
 const DETACHED_INTERVAL: Duration = Duration::from_millis(50);
 /// Between tries to connect to a PostgreSQL that is starting.
@@ -104,8 +106,13 @@ impl Run {
                     self.silent_since = None;
                     let primary = !probe.in_recovery;
                     self.told_flush(&probe);
-                    if probe.in_recovery && probe.receiver.is_none() {
-                        interval = DETACHED_INTERVAL;
+                    match &probe.receiver {
+                        _ if primary => {}
+                        None => interval = DETACHED_INTERVAL,
+                        Some(receiver) if receiver.status == "streaming" => {
+                            interval = STREAMING_INTERVAL;
+                        }
+                        Some(_) => {}
                     }
                     let _ = self
                         .reports

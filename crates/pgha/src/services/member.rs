@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
-use pgha_core::{Epoch, Lsn, MemberName, Reason};
+use pgha_core::{Epoch, Lsn, MemberName, Mono, Reason};
+use pgha_guard::clock;
 use pgha_proto::v1;
 use pgha_proto::v1::member_server::Member;
 use tokio::sync::mpsc;
@@ -21,6 +22,13 @@ const BEATS_PER_LEASE: u32 = 5;
 const REPORTS_MAX: usize = 8;
 const CONFIRM_MAX: Duration = Duration::from_millis(400);
 const RELAY_MAX: Duration = Duration::from_secs(1);
+
+/// Until the next beat. Beats are multiples of one clock, so that those of all streams fall together:
+/// an idle sidecar then wakes once for all of them.
+fn until_beat(now: Mono, beat: Duration) -> Duration {
+    let beat_nanos = u64::try_from(beat.as_nanos()).unwrap_or(u64::MAX).max(1);
+    Duration::from_nanos(beat_nanos - now.as_nanos() % beat_nanos)
+}
 
 /// Serves `Member`.
 #[derive(Clone)]
@@ -146,7 +154,8 @@ impl Member for MemberService {
                     return;
                 }
                 let beat = state.borrow().state.settings.lease().lease() / BEATS_PER_LEASE;
-                let changed = tokio::time::timeout(beat, published.changed()).await;
+                let rest = until_beat(clock::now(), beat);
+                let changed = tokio::time::timeout(rest, published.changed()).await;
                 if matches!(changed, Ok(Err(_))) {
                     return;
                 }
@@ -217,4 +226,19 @@ pub(crate) async fn ask_peers(
 /// What a member that waits says.
 pub(crate) fn forming() -> (Reason, String) {
     (Reason::Forming, "asking the listed peers".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beats_of_all_streams_fall_together() {
+        let beat = Duration::from_millis(200);
+        let at = |ms: u64| Mono::from_nanos(ms * 1_000_000);
+        assert_eq!(until_beat(at(1010), beat), Duration::from_millis(190));
+        assert_eq!(until_beat(at(1150), beat), Duration::from_millis(50));
+        // At a beat the next one is due, never a pause of nothing.
+        assert_eq!(until_beat(at(1200), beat), beat);
+    }
 }
