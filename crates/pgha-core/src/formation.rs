@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ClusterId, MemberName, Nonce, Reason, StoreId, SystemIdentifier};
+use crate::{ClusterId, MemberName, Reason, StoreId, SystemIdentifier};
 
 /// What a member answers for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +33,6 @@ pub struct Hello {
     pub name: MemberName,
     /// Its store.
     pub store_id: StoreId,
-    /// Of its process: two processes under one name differ.
-    pub nonce: Nonce,
     /// Its peer list, name to address.
     pub peers: BTreeMap<MemberName, String>,
     /// What it is.
@@ -259,7 +257,6 @@ mod tests {
             cluster: "main".to_owned(),
             name: name.into(),
             store_id: name.into(),
-            nonce: Nonce(1),
             peers: peers.into(),
             standing,
             system_identifier: None,

@@ -1,0 +1,71 @@
+//! How the process is told to end, and when it does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use pgha_raft::RaftNode;
+use tokio::sync::{mpsc, watch};
+
+use crate::agent::{Agent, Event};
+
+/// A sidecar that was asked to end and could not hand over ends all the same after this.
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// The first request to end, and every one after it.
+pub(super) fn signals() -> anyhow::Result<(watch::Receiver<bool>, watch::Receiver<u64>)> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (shutdown, shutdown_view) = watch::channel(false);
+    let (hurry, hurry_view) = watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if shutdown.send_replace(true) {
+                tracing::warn!("asked again to end: PostgreSQL is killed");
+                hurry.send_modify(|count| *count += 1);
+            } else {
+                tracing::info!("asked to end");
+            }
+        }
+    });
+    Ok((shutdown_view, hurry_view))
+}
+
+pub(super) async fn ended(mut shutdown: watch::Receiver<bool>) {
+    if shutdown.wait_for(|asked| *asked).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Passes every further request to end on to the agent.
+pub(super) async fn pass_on(mut hurry: watch::Receiver<u64>, events: mpsc::UnboundedSender<Event>) {
+    while hurry.changed().await.is_ok() {
+        let _ = events.send(Event::Hurry);
+    }
+}
+
+/// Until the agent has stopped everything, the time for that is over, or Raft cannot go on.
+pub(super) async fn end(
+    raft: &Arc<RaftNode>,
+    agent: Agent,
+    shutdown: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let mut fatal = raft.fatal();
+    let agent = tokio::spawn(agent.run());
+    tokio::select! {
+        outcome = agent => outcome.context("the agent ended"),
+        () = async { ended(shutdown).await; tokio::time::sleep(STOP_MAX).await } => {
+            tracing::warn!("nobody took over within {STOP_MAX:?}: ending all the same");
+            Ok(())
+        }
+        changed = fatal.wait_for(Option::is_some) => {
+            let why = changed.ok().and_then(|fatal| fatal.as_ref().map(ToString::to_string));
+            Err(anyhow!("{}", why.unwrap_or_else(|| "Raft has ended".to_owned())))
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Starts everything in the order that keeps a second process, a taken port or a bad directory from
+//! disturbing the cluster, and ends it.
+
+mod assemble;
+mod claim;
+mod clients;
+mod end;
+mod front;
+mod group;
+mod lease;
+mod ports;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use pgha_core::{Mono, Nonce, Reason};
+use pgha_guard::clock;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::rejoin;
+use crate::services::forming;
+use crate::wake::Wake;
+use assemble::{Links, assemble};
+use claim::Claimed;
+use clients::Clients;
+use front::Front;
+use group::Group;
+use lease::Lease;
+
+/// Runs the sidecar until it is told to end, or cannot go on.
+pub(crate) fn run(config: Config) -> ExitCode {
+    // A half-alive sidecar is worse than a dead one: its guard knows what to do about that.
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        default(panic);
+        std::process::abort();
+    }));
+    // One worker: it is idle nearly all the time, and a second one only means that each message wakes
+    // two threads. Leases, ports and disk have threads of their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    let outcome = runtime.context("no threads").and_then(|runtime| {
+        let outcome = runtime.block_on(serve(Arc::new(config)));
+        runtime.shutdown_timeout(Duration::from_millis(200));
+        outcome
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Who this process is.
+struct Process {
+    config: Arc<Config>,
+    /// When it began: promises that an earlier one gave may live from then on.
+    started: Mono,
+    nonce: Nonce,
+}
+
+async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
+    let process = Process {
+        config: Arc::clone(&config),
+        started: clock::now(),
+        nonce: Nonce(rand::random()),
+    };
+    let claimed = Claimed::claim(&config).await?;
+    let formation = Arc::new(claimed.formation(&config));
+    let (waiting, waiting_view) = watch::channel(forming());
+    let front = Front::open(&config, &formation, claimed.bound, waiting_view)?;
+    let (shutdown, hurry) = end::signals()?;
+    tracing::info!(
+        name = %config.name, cluster = config.cluster, listen = %config.listeners.grpc,
+        "the sidecar is up"
+    );
+    let outcome = tokio::select! {
+        outcome = formation.run(&waiting) => outcome?,
+        () = end::ended(shutdown.clone()) => return Ok(()),
+    };
+    let group = Group::start(&claimed.store, &front.raft, outcome.initialize).await?;
+    waiting.send_replace((Reason::Forming, "the Raft group is starting".to_owned()));
+    let raft = Arc::clone(&group.raft);
+    tokio::spawn(group::found(Arc::clone(&raft), config, formation));
+    tokio::spawn(rejoin::follow_members(Arc::clone(&raft)));
+    let wake = Wake::default();
+    let lease = Lease::start(&process, &claimed.store, &group, &front, &wake)?;
+    let clients = Clients::admit(front.ports, &front.gate, &group.binding.cluster_id);
+    let agent = assemble(
+        &process,
+        &front.shared,
+        Links {
+            raft: Arc::clone(&raft),
+            lease,
+            gate: front.gate,
+            holder: front.holder,
+            admission: Arc::clone(&clients.admission),
+            routes: clients.routes.clone(),
+            site: claimed.site,
+            wake,
+            shutdown: shutdown.clone(),
+        },
+    );
+    tokio::spawn(end::pass_on(hurry, agent.events()));
+    let end = end::end(&raft, agent, shutdown).await;
+    clients.dismiss().await;
+    drop(claimed.held);
+    end
+}

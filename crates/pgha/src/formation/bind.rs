@@ -1,0 +1,102 @@
+//! Binds this member to a cluster: persisted before anybody hears of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use pgha_core::formation::Standing;
+use pgha_core::{ClusterId, Generation, Member, MemberName, RaftId};
+use pgha_proto::v1;
+use pgha_raft::Binding;
+use serde::{Deserialize, Serialize};
+
+use super::Formation;
+use super::wire::{formed, member};
+
+/// The members as the formation listed them, for the cluster's first entry.
+const NOTE_FILE: &str = "formation.json";
+
+#[derive(Serialize, Deserialize)]
+struct Note {
+    members: BTreeMap<MemberName, Member>,
+}
+
+impl Formation {
+    /// Takes a Form: persisted before it is answered.
+    pub(crate) async fn accept(&self, request: v1::FormRequest) -> Result<(), String> {
+        if *self.started.borrow() {
+            return Err("this member takes part in a cluster already".to_owned());
+        }
+        let cluster_id = ClusterId(request.cluster_id.clone());
+        match self.standing(false) {
+            Standing::Nothing => {}
+            Standing::Bound(bound) if bound == cluster_id => {}
+            other => return Err(format!("this member is {other:?}")),
+        }
+        if request.cluster != self.config.cluster {
+            return Err(format!(
+                "this member is for cluster {:?}",
+                self.config.cluster
+            ));
+        }
+        let peers = self.peers();
+        let listed: BTreeMap<MemberName, String> = request
+            .members
+            .iter()
+            .map(|member| (MemberName(member.name.clone()), member.address.clone()))
+            .collect();
+        if listed != peers {
+            return Err("the list is not this member's peer list".to_owned());
+        }
+        self.bind(&request)
+            .await
+            .map_err(|error| format!("{error:#}"))
+    }
+
+    pub(super) async fn bind(&self, request: &v1::FormRequest) -> anyhow::Result<()> {
+        let mine = request
+            .members
+            .iter()
+            .find(|member| member.name == self.config.name.as_str())
+            .context("this member is not on the list")?;
+        if mine.store_id != self.store.store_id().0 {
+            bail!(
+                "the list has store {} for this member, it is {}",
+                mine.store_id,
+                self.store.store_id()
+            );
+        }
+        let note = Note {
+            members: request
+                .members
+                .iter()
+                .map(|m| (m.name.as_str().into(), member(m)))
+                .collect(),
+        };
+        let text = serde_json::to_vec(&note)?;
+        tokio::fs::write(self.note_path(), text).await?;
+        let binding = Binding {
+            cluster: request.cluster.clone(),
+            cluster_id: ClusterId(request.cluster_id.clone()),
+            generation: Generation(1),
+            raft_id: RaftId(mine.raft_id),
+            members: request.members.iter().map(formed).collect(),
+        };
+        if self.store.binding().as_ref() != Some(&binding) {
+            self.store.bind(binding).await?;
+        }
+        Ok(())
+    }
+
+    fn note_path(&self) -> PathBuf {
+        self.config.data_dir.join(NOTE_FILE)
+    }
+
+    /// The members as the formation listed them.
+    pub(crate) fn listed_members(&self) -> Option<BTreeMap<MemberName, Member>> {
+        let text = std::fs::read(self.note_path()).ok()?;
+        serde_json::from_slice::<Note>(&text)
+            .ok()
+            .map(|note| note.members)
+    }
+}
