@@ -1,7 +1,6 @@
 //! The one loop: gather, decide, execute in order, sleep until the decision's wake time or an
 //! event. Nothing beside [`pgha_core::decide::decide`] decides.
 
-mod drain;
 mod events;
 mod execute;
 mod observe;
@@ -104,12 +103,11 @@ struct Seen {
 #[derive(Default)]
 struct Busy {
     proposing: bool,
-    slots: Option<Vec<String>>,
+    slots: bool,
     starting: bool,
     assuming: Option<Epoch>,
     guard: bool,
     adopting: Option<Epoch>,
-    inspecting: bool,
     released: Epoch,
 }
 

@@ -33,31 +33,18 @@ pub(crate) enum StartAs {
     },
 }
 
-/// Everything but the role that the guard is told.
-#[derive(Clone, Debug)]
-pub(crate) struct StartPlan {
-    start: Start,
-}
-
-impl StartPlan {
-    /// The order to the guard.
-    pub(crate) fn order(self, role: StartRole) -> Start {
-        Start { role, ..self.start }
-    }
-}
-
 impl Worker {
     /// Prepares the data directory and the command line. The receiver is off in every start: what
     /// is in the directory is compared first.
     pub(crate) async fn plan_start(
         &self,
-        role: &StartAs,
-        placeholder: StartRole,
-    ) -> anyhow::Result<StartPlan> {
+        start_as: &StartAs,
+        role: StartRole,
+    ) -> anyhow::Result<Start> {
         let mut desk = self.desk().await;
         desk.session = None;
         desk.settings.upstream = None;
-        match role {
+        match start_as {
             StartAs::Primary => desk.pin(None),
             StartAs::Standby { pinned, upstream } => {
                 desk.pin(*pinned);
@@ -69,8 +56,8 @@ impl Worker {
         }
         let settings = desk.settings.clone();
         drop(desk);
-        let (site, role) = (self.site().clone(), role.clone());
-        tokio::task::spawn_blocking(move || plan(&site, &settings, &role, placeholder))
+        let (site, start_as) = (self.site().clone(), start_as.clone());
+        tokio::task::spawn_blocking(move || plan(&site, &settings, &start_as, role))
             .await
             .context("the start was not prepared")?
     }
@@ -79,11 +66,11 @@ impl Worker {
 fn plan(
     site: &Site,
     settings: &pgha_postgres::config::ManagedSettings,
-    role: &StartAs,
-    placeholder: StartRole,
-) -> anyhow::Result<StartPlan> {
+    start_as: &StartAs,
+    role: StartRole,
+) -> anyhow::Result<Start> {
     let data_dir = &site.layout.data_dir;
-    let limits = match role {
+    let limits = match start_as {
         StartAs::Primary => {
             prepare_primary(data_dir)?;
             site.unmark_fresh()
@@ -113,15 +100,13 @@ fn plan(
         .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
         .collect();
     env.insert("LC_ALL".to_owned(), "C.UTF-8".to_owned());
-    Ok(StartPlan {
-        start: Start {
-            program: command.program,
-            args: command.args,
-            env,
-            cwd: data_dir.clone(),
-            log_path: site.layout.run_dir.join("postgres.log"),
-            role: placeholder,
-        },
+    Ok(Start {
+        program: command.program,
+        args: command.args,
+        env,
+        cwd: data_dir.clone(),
+        log_path: site.log_path(),
+        role,
     })
 }
 
@@ -130,31 +115,5 @@ fn listen_addresses(ip: std::net::IpAddr) -> String {
         "*".to_owned()
     } else {
         ip.to_string()
-    }
-}
-
-/// The end of PostgreSQL's log, for messages about a start that failed.
-pub(super) fn log_tail(site: &Site) -> String {
-    const LINES: usize = 3;
-    const BYTES: u64 = 4096;
-    use std::io::{Read, Seek, SeekFrom};
-    let path = site.layout.run_dir.join("postgres.log");
-    let tail = || -> std::io::Result<String> {
-        let mut file = std::fs::File::open(&path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(BYTES)))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let text = tail().unwrap_or_default();
-    let lines: Vec<&str> = text.lines().rev().take(LINES).collect();
-    lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
-}
-
-impl Site {
-    /// See [`log_tail`].
-    pub(crate) fn log_tail(&self) -> String {
-        log_tail(self)
     }
 }

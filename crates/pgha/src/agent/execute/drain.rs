@@ -7,7 +7,7 @@ use pgha_core::Epoch;
 use pgha_guard::{GuardHandle, Order, clock};
 use pgha_proxy::Gate;
 
-use super::Agent;
+use crate::agent::Agent;
 use crate::server::Worker;
 
 /// Sessions that are being drained are waited for before PostgreSQL stops.
@@ -28,9 +28,7 @@ impl Agent {
             if tokio::time::timeout(LOGIN_MAX, logins).await.is_err() {
                 tracing::warn!("PostgreSQL is stopped while clients are logging in");
             }
-            if let Err(error) = guard.send(&order) {
-                tracing::error!(%error, "an order did not reach the guard");
-            }
+            super::order(&guard, &order);
         });
     }
 }

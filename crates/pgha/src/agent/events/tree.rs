@@ -1,0 +1,73 @@
+//! The end of a PostgreSQL: what it means for the next start, and what lies in its directory now.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use pgha_core::decide::{Data, Tree};
+use pgha_core::{Lsn, TimelineId};
+use pgha_guard::clock;
+
+use super::Event;
+use crate::agent::Agent;
+
+/// A standby that ends by itself sooner than this after its start counts as one that did not start.
+const GOOD_RUN: Duration = Duration::from_secs(30);
+
+impl Agent {
+    /// A start that never answered, or ended soon, is a failed start; the next one waits.
+    pub(super) fn ended_by_itself(&mut self) {
+        let since = match &self.local.tree {
+            Tree::Standby { since, .. } | Tree::Primary { since, .. } => *since,
+            Tree::Unknown | Tree::Empty => return,
+        };
+        let now = clock::now();
+        let answered = self.local.probe.is_some();
+        let primary = matches!(self.local.tree, Tree::Primary { .. });
+        if !answered || (now.since(since) < GOOD_RUN && !primary) {
+            let tail = self.parts.worker.as_ref().map(|w| w.site().log_tail());
+            self.count_start_failure(tail.unwrap_or_default());
+        }
+    }
+
+    pub(in crate::agent) fn count_start_failure(&mut self, detail: String) {
+        tracing::warn!(detail, "PostgreSQL did not start, or ended at once");
+        self.local.start_failed(detail, clock::now());
+    }
+
+    /// Nothing runs: what was known of the run is void, and the directory is looked into again.
+    pub(super) fn tree_is_empty(&mut self) {
+        self.last_flush = self.flushed_as_primary();
+        self.local.ends();
+        self.busy.starting = false;
+        self.busy.assuming = None;
+        self.prober = None;
+        self.inspect();
+    }
+
+    /// Where the primary that has just ended is known to have flushed its WAL to, on its timeline.
+    fn flushed_as_primary(&self) -> Option<(TimelineId, Lsn)> {
+        let timeline = match (&self.local.tree, &self.local.probe) {
+            (Tree::Primary { .. }, Some(probe)) if !probe.in_recovery => probe.timeline,
+            _ => return None,
+        };
+        let flush = self.parts.shared.flush_lsn.load(Ordering::Acquire);
+        (flush > 0).then_some((timeline, Lsn(flush)))
+    }
+
+    /// Looks into the data directory, away from the loop.
+    pub(in crate::agent) fn inspect(&mut self) {
+        let Some(worker) = &self.parts.worker else {
+            return;
+        };
+        if !matches!(self.local.tree, Tree::Empty) {
+            return;
+        }
+        self.local.data = Data::Unknown;
+        let site = worker.site().clone();
+        let events = self.events.0.clone();
+        let served = self.last_flush;
+        tokio::task::spawn_blocking(move || {
+            let _ = events.send(Event::Inspected(site.inspect(served)));
+        });
+    }
+}

@@ -1,0 +1,48 @@
+//! Stops PostgreSQL, as gently as was decided.
+
+use pgha_core::decide::{JobKind, StopMode, Tree};
+use pgha_guard::{Order, PostmasterSignal, clock};
+
+use super::order;
+use crate::agent::Agent;
+
+impl Agent {
+    pub(super) fn stop(&mut self, mode: StopMode) {
+        let Some(guard) = self.guard.clone() else {
+            return;
+        };
+        if !self.local.stops(mode, clock::now()) {
+            return;
+        }
+        tracing::info!(?mode, "PostgreSQL is stopped");
+        if self
+            .job_kind()
+            .is_some_and(|kind| !matches!(kind, JobKind::Checkpoint { .. }))
+        {
+            self.cancel_job();
+        }
+        let epoch = self.local.adopted;
+        let stop = match mode {
+            StopMode::Fast => Order::Signal {
+                epoch,
+                signal: PostmasterSignal::Fast,
+            },
+            StopMode::Immediate => Order::Signal {
+                epoch,
+                signal: PostmasterSignal::Immediate,
+            },
+            StopMode::Kill => Order::Empty { epoch },
+        };
+        match self.local.gate_open {
+            Some(open) if mode == StopMode::Fast => self.stop_when_drained(open, guard, stop),
+            Some(_) | None => order(&guard, &stop),
+        }
+    }
+
+    /// A second request to end: no more patience.
+    pub(in crate::agent) fn hurry(&mut self) {
+        if !matches!(self.local.tree, Tree::Empty | Tree::Unknown) {
+            self.stop(StopMode::Kill);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What lies in the data directory.
+
+use pgha_core::decide::{Data, DataCluster};
+use pgha_core::{Lsn, Reason, SystemIdentifier, TimelineId};
+use pgha_postgres::control::ClusterState as ControlState;
+use pgha_postgres::{DataDirectory, Marker, end_of_wal, timeline};
+
+use super::Site;
+
+impl Site {
+    /// What lies in the data directory. Of a primary that ended a moment ago the end of WAL is read
+    /// too, from a position on its timeline that it had flushed. Runs programs: not for the runtime's
+    /// threads.
+    pub(crate) fn inspect(&self, served: Option<(TimelineId, Lsn)>) -> Data {
+        match self.look() {
+            Data::Cluster(mut cluster) => {
+                if let (None, Some((timeline, from))) = (cluster.shutdown_lsn, served) {
+                    let data_dir = &self.layout.data_dir;
+                    match end_of_wal(&self.installation, data_dir, timeline, from) {
+                        Ok(end) => cluster.end_lsn = Some(end),
+                        Err(error) => tracing::warn!(%error, "the end of WAL is not known"),
+                    }
+                }
+                Data::Cluster(cluster)
+            }
+            other => other,
+        }
+    }
+
+    fn look(&self) -> Data {
+        match Marker::stands(&self.layout.run_dir) {
+            Ok(false) => {}
+            Ok(true) => return Data::Unfinished,
+            Err(error) => {
+                tracing::error!(%error, "the marker of an unfinished step cannot be read");
+                return Data::Unusable(Reason::DataForeign);
+            }
+        }
+        let found = match DataDirectory::inspect(&self.installation, &self.layout.data_dir) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(%error, "the data directory cannot be looked into");
+                return Data::Unusable(Reason::DataForeign);
+            }
+        };
+        match found {
+            DataDirectory::Missing | DataDirectory::Empty => Data::Missing,
+            DataDirectory::OtherMajor { .. } => Data::Unusable(Reason::MajorVersionDiffers),
+            DataDirectory::NotPostgres { .. } | DataDirectory::ForeignOwner { .. } => {
+                Data::Unusable(Reason::DataForeign)
+            }
+            // A control file that cannot be believed: nothing to start, and nothing to rewind.
+            DataDirectory::Damaged { reason } => {
+                tracing::error!(reason, "the data directory is damaged and will be cloned");
+                Data::Unfinished
+            }
+            DataDirectory::Cluster(cluster) => Data::Cluster(self.cluster(&cluster)),
+        }
+    }
+
+    fn cluster(&self, cluster: &pgha_postgres::Cluster) -> DataCluster {
+        let control = &cluster.control;
+        let own = control.newest_timeline();
+        let newest = timeline::newest_history(&self.layout.data_dir)
+            .ok()
+            .flatten();
+        DataCluster {
+            system_identifier: control.system_identifier,
+            timeline: own,
+            shutdown_lsn: (control.state == ControlState::ShutDown).then_some(control.checkpoint),
+            end_lsn: None,
+            redo_lsn: control.redo,
+            history_ahead: newest.is_some_and(|newest| newest > own),
+            was_primary: matches!(
+                control.state,
+                ControlState::InProduction | ControlState::ShuttingDown | ControlState::ShutDown
+            ),
+            never_served: self.is_fresh(),
+        }
+    }
+
+    /// The system identifier of the data directory, if there is a usable one.
+    pub(crate) fn system_identifier(&self) -> Option<SystemIdentifier> {
+        match self.look() {
+            Data::Cluster(cluster) => Some(cluster.system_identifier),
+            Data::Unknown | Data::Missing | Data::Unfinished | Data::Unusable(_) => None,
+        }
+    }
+}

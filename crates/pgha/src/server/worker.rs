@@ -1,0 +1,72 @@
+//! The worker: everything that changes something in PostgreSQL takes its turn at its desk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgha_postgres::config::ManagedSettings;
+use pgha_postgres::{Session, SessionError};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::Site;
+
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// The worker: everything that changes something in PostgreSQL takes its turn here.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    site: Arc<Site>,
+    desk: Arc<Mutex<Desk>>,
+}
+
+/// What the one at work has in hand.
+pub(crate) struct Desk {
+    pub(super) site: Arc<Site>,
+    pub(super) session: Option<Session>,
+    pub(crate) settings: ManagedSettings,
+}
+
+impl Worker {
+    pub(crate) fn new(site: Arc<Site>) -> Self {
+        let desk = Desk {
+            site: Arc::clone(&site),
+            session: None,
+            settings: ManagedSettings::default(),
+        };
+        Self {
+            site,
+            desk: Arc::new(Mutex::new(desk)),
+        }
+    }
+
+    pub(crate) fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
+    pub(crate) async fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().await
+    }
+
+    /// Opens the worker's session ahead of its first use: in a failover eleven milliseconds count.
+    pub(crate) fn warm_up(&self) {
+        let worker = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = worker.desk().await.session().await {
+                tracing::debug!(%error, "the worker's session is not open yet");
+            }
+        });
+    }
+}
+
+impl Desk {
+    /// The session, opened again where it was lost.
+    pub(crate) async fn session(&mut self) -> Result<&mut Session, SessionError> {
+        if self.session.as_ref().is_none_or(Session::is_closed) {
+            self.session = None;
+            let opened = Session::connect(&self.site.session_options(), CONNECT_MAX).await?;
+            self.session = Some(opened);
+        }
+        self.session
+            .as_mut()
+            .ok_or_else(|| SessionError::Refused("no session".to_owned()))
+    }
+}
