@@ -37,7 +37,8 @@ impl Agent {
             guard::Event::Refused { order, why } => {
                 tracing::error!(order, %why, "the guard refused an order");
                 self.busy.assuming = None;
-                if self.busy.starting {
+                // Another order may be refused only because the start has not come there yet.
+                if self.busy.starting && order == "start" {
                     self.busy.starting = false;
                     self.count_start_failure(why.to_string());
                     self.tree_is_empty();
@@ -101,10 +102,12 @@ impl Agent {
 
     pub(super) fn take_emptied(&mut self, outcome: Result<(), String>) {
         self.busy.guard = false;
-        self.guard = None;
         match outcome {
             // The secret went down with the guard: the epoch ends by time.
-            Ok(()) => self.tree_is_empty(),
+            Ok(()) => {
+                self.guard = None;
+                self.tree_is_empty();
+            }
             Err(error) => {
                 tracing::error!(error, "what the guard left cannot be killed: trying again");
                 self.bury_guard();
