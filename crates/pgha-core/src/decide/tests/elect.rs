@@ -1,0 +1,101 @@
+//! Who is elected, and when nobody is.
+
+use super::entries::name;
+use super::scene::Scene;
+use super::views::{at, expired};
+use crate::command::Command;
+use crate::decide::*;
+use crate::journal::Cause;
+use crate::{Epoch, StartKind};
+
+#[test]
+fn waiting_for_reports_that_do_not_come_is_no_busy_loop() {
+    let mut scene = Scene::new();
+    scene.local.data = Data::Missing;
+    scene.revoke(expired());
+    // `Scene::decide` looks at the wake time.
+    assert_eq!(
+        scene.decide().why.cluster.expect("says why").0,
+        Reason::NoCandidate
+    );
+}
+
+#[test]
+fn a_switchover_without_a_target_takes_a_replica_that_has_everything() {
+    let mut scene = Scene::new();
+    scene.local.data = Data::Missing;
+    scene.revoke(Cause::Switchover);
+    scene.stands(2, at(1, 0x1000, &[]), true);
+    scene.stands(3, at(1, 0x1000, &[]), false);
+    assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
+}
+
+#[test]
+fn a_switchover_whose_target_lags_goes_on_with_the_old_primary() {
+    let mut scene = Scene::new();
+    scene.local.data = Data::Missing;
+    scene.apply(Command::Handover {
+        epoch: Epoch(1),
+        target: Some(name(3)),
+        deadline_ms: 1000,
+    });
+    scene.revoke(Cause::Switchover);
+    scene.stands(2, at(1, 0x1000, &[]), true);
+    scene.stands(3, at(1, 0xFF8, &[]), false);
+    assert_eq!(scene.elects(), Some((name(2), StartKind::Restart)));
+}
+
+#[test]
+fn a_newer_timeline_goes_before_a_longer_tail_of_its_parent() {
+    let mut scene = Scene::new();
+    scene.local.data = Data::Missing;
+    scene.promote_n3(false);
+    scene.revoke(expired());
+    scene.stands(2, at(1, 0x5000, &[]), false);
+    scene.stands(3, at(2, 0x2000, &[2]), false);
+    assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
+}
+
+#[test]
+fn a_promotion_without_its_row_is_finished_by_its_own_member_only() {
+    let mut scene = Scene::new();
+    scene.local.data = Data::Missing;
+    scene.promote_n3(false);
+    scene.revoke(expired());
+    scene.stands(3, at(2, 0x1060, &[]), false);
+    assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
+    scene.peers.clear();
+    scene.stands(2, at(2, 0x1060, &[]), false);
+    assert_eq!(scene.elects(), None);
+}
+
+#[test]
+fn an_operator_may_name_data_that_left_the_line_where_he_accepts_the_loss() {
+    for allow_data_loss in [false, true] {
+        let mut scene = Scene::new();
+        scene.local.data = Data::Missing;
+        scene.promote_n3(true);
+        scene.revoke(Cause::OperatorFailover {
+            target: name(2),
+            allow_data_loss,
+        });
+        scene.stands(2, at(1, 0x1400, &[]), false);
+        let expected = allow_data_loss.then(|| (name(2), StartKind::Promotion));
+        assert_eq!(scene.elects(), expected);
+    }
+}
+
+#[test]
+fn a_refused_target_does_not_keep_the_cluster_without_a_primary() {
+    let mut scene = Scene::new();
+    scene.local.data = Data::Missing;
+    let order = Cause::OperatorFailover {
+        target: name(3),
+        allow_data_loss: false,
+    };
+    scene.state.settings.max_lag_on_failover = 0;
+    scene.revoke(order);
+    scene.stands(3, at(1, 0x500, &[]), false);
+    scene.stands(2, at(1, 0x1000, &[]), true);
+    assert_eq!(scene.elects(), Some((name(2), StartKind::Restart)));
+}

@@ -1,0 +1,178 @@
+//! Under another primary: attached, rewound, cloned, or left alone.
+
+use std::time::Duration;
+
+use super::entries::name;
+use super::scene::{NOW, Scene};
+use super::views::{at, begins, cluster, report_of, serving_primary};
+use crate::command::Command;
+use crate::decide::*;
+use crate::journal::LostRange;
+use crate::report::SlotReport;
+use crate::{Epoch, Lsn, Nonce};
+
+/// n3 serves on timeline 2, has checkpointed there, and is heard.
+fn n3_serves(scene: &mut Scene) {
+    let mut serving = report_of(3);
+    serving.gate_open = Some(scene.state.epoch);
+    serving.checkpointed = Some(TimelineId(2));
+    scene.hears(serving);
+    scene.raft.leads = false;
+}
+
+fn diverged() -> Scene {
+    let mut scene = Scene::new();
+    scene.promote_n3(true);
+    scene.settled(at(1, 0x1200, &[]));
+    n3_serves(&mut scene);
+    scene
+}
+
+#[test]
+fn a_tail_is_told_and_kept_until_it_is_in_the_journal() {
+    let mut scene = diverged();
+    let waits = scene.decide();
+    assert_eq!(waits.actions, []);
+    let range = LostRange {
+        from: Lsn(0x1000),
+        to: Lsn(0x1200),
+        is_final: true,
+    };
+    assert_eq!(scene.tells().lost, Some((Epoch(2), range)));
+    scene.apply(Command::Lost {
+        epoch: Epoch(2),
+        range,
+    });
+    assert_eq!(scene.decide().actions, [Action::Stop(StopMode::Fast)]);
+    scene.local.tree = Tree::Empty;
+    let rewind = JobKind::Rewind {
+        from: name(3),
+        epoch: Epoch(2),
+    };
+    assert_eq!(begins(&scene.decide()), [rewind]);
+}
+
+#[test]
+fn no_data_is_touched_for_a_primary_that_is_not_heard() {
+    for data in [Data::Cluster(cluster()), Data::Unfinished, Data::Missing] {
+        let mut scene = diverged();
+        scene.apply(Command::Lost {
+            epoch: Epoch(2),
+            range: LostRange {
+                from: Lsn(0x1000),
+                to: Lsn(0x1200),
+                is_final: true,
+            },
+        });
+        scene.local.tree = Tree::Empty;
+        scene.local.data = data;
+        assert_eq!(begins(&scene.decide()).len(), 1);
+        scene.peers.get_mut(&name(3)).expect("heard").at = NOW - Duration::from_millis(800);
+        assert_eq!(begins(&scene.decide()), []);
+    }
+}
+
+#[test]
+fn a_replica_behind_what_its_slot_keeps_is_cloned_once_following_was_tried() {
+    let mut scene = Scene::new();
+    scene.promote_n3(true);
+    scene.settled(at(2, 0x1500, &[2]));
+    n3_serves(&mut scene);
+    let slot = SlotReport {
+        name: slot_name(TimelineId(2), &name(1)),
+        restart_lsn: Some(Lsn(0x1600)),
+        lost: false,
+    };
+    scene.peers.get_mut(&name(3)).expect("heard").report.slots = vec![slot];
+    scene.since.phase = NOW - Duration::from_secs(1);
+    assert!(matches!(scene.decide().actions[..], [Action::Follow(_)]));
+    scene.since.phase = NOW - Duration::from_secs(31);
+    assert_eq!(scene.decide().actions, [Action::Stop(StopMode::Fast)]);
+    scene.local.tree = Tree::Empty;
+    assert!(matches!(
+        begins(&scene.decide())[..],
+        [JobKind::Clone { .. }]
+    ));
+}
+
+#[test]
+fn an_earlier_life_of_this_member_is_not_followed() {
+    let mut scene = Scene::new();
+    scene.me.name = name(2);
+    scene.me.nonce = Nonce(20);
+    scene.raft.leads = false;
+    scene.settled(at(1, 0x1000, &[]));
+    assert_eq!(scene.decide().actions, []);
+    scene.local.data = Data::Missing;
+    scene.local.tree = Tree::Empty;
+    assert_eq!(scene.decide().actions, []);
+}
+
+#[test]
+fn a_replica_whose_primary_went_with_the_quorum_serves_reads() {
+    let mut scene = Scene::new();
+    scene.raft.quorum = false;
+    scene.raft.leads = false;
+    scene.local.tree = Tree::Standby {
+        since: NOW,
+        pinned: None,
+    };
+    scene.local.upstream = Some(Upstream {
+        node: name(2),
+        epoch: Epoch(1),
+        slot: slot_name(TimelineId(1), &name(1)),
+        address: scene.state.members[&name(2)].addresses.postgres.clone(),
+    });
+    scene.local.probe = Some(Probe {
+        in_recovery: true,
+        ..Probe::default()
+    });
+    assert_eq!(scene.decide().why.state, MemberState::Streaming);
+    for seconds in [1, 60] {
+        scene.local.detached_since = Some(NOW - Duration::from_secs(seconds));
+        let decision = scene.decide();
+        let why = (decision.why.role, decision.why.state, decision.why.reason);
+        let expected = (Role::Replica, MemberState::Fenced, Some(Reason::NoQuorum));
+        assert_eq!(why, expected);
+        assert_eq!(decision.actions, []);
+    }
+    scene.local.probe = None;
+    assert_eq!(scene.decide().why.reason, Some(Reason::NotStreaming));
+}
+
+#[test]
+fn rewound_data_that_never_gets_consistent_is_cloned() {
+    let mut scene = Scene::new();
+    scene.hears(serving_primary());
+    scene.local.rewound = Some(Epoch(1));
+    scene.local.tree = Tree::Standby {
+        since: NOW,
+        pinned: None,
+    };
+    scene.local.upstream = Some(Upstream {
+        node: name(2),
+        epoch: Epoch(1),
+        slot: "pgha_t1_n1".to_owned(),
+        address: String::new(),
+    });
+    scene.local.detached_since = Some(NOW - Duration::from_secs(60));
+    assert_eq!(begins(&scene.decide()), [JobKind::Settle]);
+    scene.local.failed = Some(JobFailure {
+        kind: JobKind::Settle,
+        at: NOW,
+        count: 3,
+        detail: "no answer".to_owned(),
+    });
+    let decision = scene.decide();
+    assert!(
+        decision
+            .actions
+            .contains(&Action::Stop(StopMode::Immediate))
+    );
+    scene.local.ends();
+    scene.local.finds(Data::Cluster(cluster()));
+    assert!(matches!(
+        begins(&scene.decide())[..],
+        [JobKind::Clone { .. }]
+    ));
+}

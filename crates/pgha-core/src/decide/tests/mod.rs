@@ -1,0 +1,10 @@
+//! Scenarios that the simulator found, one decision each.
+
+mod data;
+mod elect;
+mod entries;
+mod follow;
+mod handover;
+mod primary;
+mod scene;
+mod views;

@@ -1,0 +1,93 @@
+//! On the way to primary, and as one.
+
+use super::entries::{name, primary};
+use super::scene::{NOW, Scene};
+use super::views::{at, cluster, expired, held};
+use crate::decide::*;
+use crate::lease::Hold;
+use crate::report::SlotReport;
+use crate::{Epoch, Nonce, StartKind};
+
+#[test]
+fn a_lost_slot_is_dropped_before_it_is_made_anew() {
+    let mut scene = Scene::new();
+    scene.me.name = name(2);
+    scene.me.nonce = Nonce(2);
+    scene.raft.leads = false;
+    scene.local.lease = held(1);
+    scene.local.gate_open = Some(Epoch(1));
+    scene.local.tree = Tree::Primary {
+        epoch: Epoch(1),
+        since: NOW,
+    };
+    let slot = |member: u64, lost| SlotReport {
+        name: slot_name(TimelineId(1), &name(member)),
+        restart_lsn: None,
+        lost,
+    };
+    scene.local.probe = Some(Probe {
+        timeline: TimelineId(1),
+        checkpointed: Some(TimelineId(1)),
+        slots: vec![slot(1, true), slot(3, false)],
+        ..Probe::default()
+    });
+    let good = vec![slot_name(TimelineId(1), &name(3))];
+    assert_eq!(scene.decide().actions, [Action::KeepSlots(good)]);
+}
+
+#[test]
+fn a_member_promoted_by_hand_before_its_lease_gives_the_epoch_up() {
+    let mut scene = Scene::new();
+    scene.revoke(expired());
+    scene.apply(primary(2, 1, StartKind::Promotion, 2, 1, 0x1000));
+    scene.local.lease = held(2);
+    scene.settled(at(1, 0x1000, &[]));
+    scene.raft.leads = false;
+    assert_eq!(scene.decide().actions, [Action::Assume(Epoch(2))]);
+    // It has less after a restart where a record had not come to its end.
+    scene.settled(at(1, 0xFF0, &[]));
+    assert_eq!(scene.decide().actions, [Action::Assume(Epoch(2))]);
+    for position in [at(2, 0x1060, &[]), at(1, 0x1008, &[])] {
+        scene.settled(position);
+        assert_eq!(scene.decide().actions, [Action::Stop(StopMode::Fast)]);
+        scene.local.tree = Tree::Empty;
+        let actions = scene.decide().actions;
+        assert!(
+            matches!(actions[..], [Action::DropLease, Action::Release { .. }]),
+            "{actions:?}"
+        );
+    }
+}
+
+#[test]
+fn a_promotion_waits_until_it_is_known_whether_the_data_has_to_be_pinned() {
+    let mut scene = Scene::new();
+    scene.revoke(expired());
+    scene.apply(primary(2, 1, StartKind::Promotion, 2, 1, 0x1000));
+    scene.raft.leads = false;
+    let ahead = Data::Cluster(DataCluster {
+        history_ahead: true,
+        ..cluster()
+    });
+    for lease in [LeaseView::default(), held(2)] {
+        scene.settled(at(1, 0x1000, &[]));
+        scene.local.tree = Tree::Empty;
+        scene.local.lease = LeaseView {
+            epoch: Epoch(2),
+            ..lease
+        };
+        if lease.epoch != Epoch(2) {
+            scene.local.lease.hold = Hold::Collecting;
+        }
+        scene.local.data = Data::Unknown;
+        assert_eq!(scene.decide().actions, []);
+        scene.local.data = ahead.clone();
+        let pinned = Some(TimelineId(1));
+        assert_eq!(scene.decide().actions, [Action::StartStandby { pinned }]);
+    }
+    scene.settled(at(1, 0x1000, &[]));
+    scene.local.data = Data::Unknown;
+    assert_eq!(scene.decide().actions, []);
+    scene.local.data = ahead;
+    assert_eq!(scene.decide().actions, [Action::Stop(StopMode::Fast)]);
+}

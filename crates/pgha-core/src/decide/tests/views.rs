@@ -1,0 +1,90 @@
+//! What a member sees and hears.
+
+use super::entries::{IDENTIFIER, name};
+use super::scene::NOW;
+use crate::decide::*;
+use crate::journal::Cause;
+use crate::lease::{Hold, LeaseTiming};
+use crate::lineage::Position;
+use crate::report::MemberReport;
+use crate::{Addresses, Epoch, Lsn, Nonce, RaftId};
+
+pub(super) fn cluster() -> DataCluster {
+    DataCluster {
+        system_identifier: IDENTIFIER,
+        timeline: TimelineId(1),
+        ..DataCluster::default()
+    }
+}
+
+pub(super) fn at(timeline: u32, end: u64, rows: &[u32]) -> Position {
+    Position {
+        timeline: TimelineId(timeline),
+        end: Lsn(end),
+        fork_ids: rows
+            .iter()
+            .map(|t| (TimelineId(*t), format!("f{t}").into()))
+            .collect(),
+    }
+}
+
+pub(super) fn report_of(who: u64) -> MemberReport {
+    MemberReport {
+        name: name(who),
+        raft_id: RaftId(who),
+        store_id: format!("s{who}").into(),
+        nonce: Nonce(who),
+        kind: MemberKind::Data,
+        addresses: Addresses::default(),
+        adopted: Epoch(1),
+        applied_index: 0,
+        role: Role::None,
+        state: MemberState::Fenced,
+        reason: None,
+        detail: None,
+        timeline: Some(TimelineId(1)),
+        received: None,
+        replayed: None,
+        system_identifier: Some(IDENTIFIER),
+        standing: None,
+        gate_open: None,
+        grant: crate::report::GrantReport::default(),
+        opened: None,
+        checkpointed: None,
+        slots: Vec::new(),
+        lost: None,
+        shutting_down: false,
+        restart_pending: Vec::new(),
+    }
+}
+
+pub(super) fn serving_primary() -> MemberReport {
+    MemberReport {
+        gate_open: Some(Epoch(1)),
+        ..report_of(2)
+    }
+}
+
+pub(super) fn expired() -> Cause {
+    Cause::Expired {
+        reporters: Vec::new(),
+    }
+}
+
+pub(super) fn held(epoch: u64) -> LeaseView {
+    let timing = LeaseTiming::from_millis(1500).expect("valid");
+    LeaseView {
+        epoch: Epoch(epoch),
+        hold: Hold::Held(timing.deadlines(NOW)),
+        deadlines: Some(timing.deadlines(NOW)),
+        held_since: Some(NOW),
+    }
+}
+
+pub(super) fn begins(decision: &Decision) -> Vec<JobKind> {
+    let job = |action: &Action| match action {
+        Action::Begin(kind) => Some(kind.clone()),
+        _ => None,
+    };
+    decision.actions.iter().filter_map(job).collect()
+}
