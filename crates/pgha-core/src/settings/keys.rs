@@ -99,7 +99,8 @@ impl Settings {
     /// Sets one key back to its default.
     pub fn unset(&mut self, key: &str) -> Result<(), SettingError> {
         if let Some(name) = key.strip_prefix(PARAMETER_PREFIX) {
-            self.postgres_parameters.remove(name);
+            // As it was set: PostgreSQL does not tell upper from lower case in a name.
+            self.postgres_parameters.remove(&name.to_ascii_lowercase());
             return Ok(());
         }
         let default = Self::default().values().remove(key).unwrap_or_default();

@@ -43,6 +43,16 @@ fn refuses_with_key_value_and_way_out() {
 }
 
 #[test]
+fn a_parameter_is_unset_by_the_name_that_set_it() {
+    let mut settings = Settings::default();
+    let key = "postgres.parameters.Work_Mem";
+    settings.set(key, "8MB").expect("valid");
+    assert_eq!(settings.postgres_parameters["work_mem"], "8MB");
+    settings.unset(key).expect("valid");
+    assert_eq!(settings, Settings::default());
+}
+
+#[test]
 fn lowering_the_lease_keeps_the_ceiling() {
     let mut settings = Settings::default();
     settings.set("lease_ms", "3000").expect("valid");
