@@ -92,3 +92,23 @@ fn a_leader_that_nobody_can_answer_lets_the_others_elect() {
     cluster.wait_for_leader();
     cluster.commits();
 }
+
+#[test]
+fn a_silent_leader_is_replaced_and_follows_when_it_is_heard_again() {
+    let cluster = Cluster::formed(3);
+    let old = cluster.wait_for_leader();
+    cluster.isolate(old);
+    let cut = Instant::now();
+    let new = cluster.wait_for_other_leader(old);
+    println!("silent leader, to the next one: {:?}", cut.elapsed());
+    cluster.commits();
+    cluster.wait_role(old, "knows that it is alone", |role| !role.quorum_fresh);
+    let term = cluster.role(new).term;
+    cluster.heal();
+    cluster.wait_role(old, "follows", |role| {
+        role.leader
+            .as_ref()
+            .is_some_and(|leader| leader.raft_id == RaftId(new))
+    });
+    cluster.assert_stays(new, term, Duration::from_millis(1000));
+}
