@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::plan::{Reports, propose};
 use super::{Decision, Input};
+use crate::settings::OnPrimaryCrash;
 use crate::state::Revoked;
 use crate::{Command, MemberName, Reason};
 use candidate::Candidate;
@@ -16,7 +17,7 @@ use choose::Choice;
 
 /// After the first report, the others are waited for this long.
 const COLLECT_MAX: Duration = Duration::from_millis(300);
-/// A target that an operator named is waited for this long.
+/// Whom an operator named, or prefers to the fenced primary, is waited for this long.
 const TARGET_MAX: Duration = Duration::from_secs(3);
 
 pub(super) fn elect(
@@ -61,7 +62,9 @@ fn waits(
         .target
         .as_ref()
         .is_some_and(|target| !reported(target));
-    if target_missing {
+    let only_former = candidates.iter().all(|c| c.standing.former_primary);
+    let replica_preferred = input.state.settings.on_primary_crash == OnPrimaryCrash::Failover;
+    if target_missing || (missing && only_former && replica_preferred) {
         until = input.since.phase + TARGET_MAX;
     }
     decision.wake(input.now, until);

@@ -1,12 +1,14 @@
 //! Who is elected, and when nobody is.
 
 use super::entries::name;
-use super::scene::Scene;
-use super::views::{at, expired};
+use super::scene::{NOW, Scene};
+use super::views::{at, expired, report_of};
 use crate::command::Command;
 use crate::decide::*;
 use crate::journal::Cause;
+use crate::settings::OnPrimaryCrash;
 use crate::{Epoch, StartKind};
+use std::time::Duration;
 
 #[test]
 fn waiting_for_reports_that_do_not_come_is_no_busy_loop() {
@@ -98,4 +100,22 @@ fn a_refused_target_does_not_keep_the_cluster_without_a_primary() {
     scene.stands(3, at(1, 0x500, &[]), false);
     scene.stands(2, at(1, 0x1000, &[]), true);
     assert_eq!(scene.elects(), Some((name(2), StartKind::Restart)));
+}
+
+/// The fenced primary reports first: it has nothing to stop.
+#[test]
+fn who_prefers_a_replica_waits_longer_for_one_but_not_for_ever() {
+    let mut scene = Scene::new();
+    scene.local.data = Data::Missing;
+    scene.state.settings.on_primary_crash = OnPrimaryCrash::Failover;
+    scene.revoke(expired());
+    scene.stands(2, at(1, 0x1000, &[]), true);
+    scene.hears(report_of(3));
+    scene.since.phase = NOW - Duration::from_secs(1);
+    assert_eq!(scene.elects(), None);
+    scene.since.phase = NOW - Duration::from_secs(10);
+    assert_eq!(scene.elects(), Some((name(2), StartKind::Restart)));
+    scene.since.phase = NOW - Duration::from_secs(1);
+    scene.stands(3, at(1, 0x1000, &[]), false);
+    assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
 }
