@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use pgha_chaos::load::{Load, LoadOptions};
 use pgha_chaos::member::Part;
+use pgha_chaos::options::ClusterOptions;
 use pgha_chaos::{Cluster, trial, wait};
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -74,6 +75,40 @@ async fn nothing_moves() -> anyhow::Result<()> {
     cluster
         .ends_in_one_primary_and_all_streaming(WITHIN)
         .await?;
+    trial::judge(&cluster, record, true).await?;
+    cluster.finish();
+    Ok(())
+}
+
+/// What a hypervisor does to a machine: nobody runs for a while, and whoever does first must not take
+/// the others for dead. The pause is longer than a guard may be silent, and shorter than the lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_of_the_whole_node_is_survived() -> anyhow::Result<()> {
+    const LEASE_MS: u32 = 6000;
+    const PAUSE: Duration = Duration::from_millis(2300);
+    const PAUSES: usize = 4;
+    let options = ClusterOptions::new(3).initial("lease_ms", LEASE_MS);
+    let cluster = Cluster::start_with(options).await?;
+    let primary = cluster.primary().await?;
+    let before = placement(&cluster).await?;
+    let started = "select pg_postmaster_start_time()::text";
+    let since: String = cluster.direct(&primary)?.value(started).await?;
+    let load = Load::start(LoadOptions::new(1, vec![cluster.read_write(&primary)?])).await?;
+    for _ in 0..PAUSES {
+        cluster.member(&primary)?.freeze(Part::Node)?;
+        tokio::time::sleep(PAUSE).await;
+        cluster.member(&primary)?.thaw(Part::Node)?;
+        load.advance(60, WITHIN).await?;
+    }
+    let record = load.stop().await?;
+    cluster.wait_healthy(WITHIN).await?;
+    assert_eq!(
+        placement(&cluster).await?,
+        before,
+        "a pause moved something"
+    );
+    let still: String = cluster.direct(&primary)?.value(started).await?;
+    assert_eq!(still, since, "PostgreSQL was started anew");
     trial::judge(&cluster, record, true).await?;
     cluster.finish();
     Ok(())

@@ -21,6 +21,7 @@ use pgha_core::Mono;
 
 use crate::board::{BoardError, LeaseBoard};
 use crate::frame::{self, FrameReader};
+use crate::health::{Doubt, Health};
 use crate::lock::lock_path_beside;
 use crate::message::{Event, Order};
 use crate::tree::{self, EmptyProof, Scope, TreeError};
@@ -101,6 +102,7 @@ struct State {
     reaped: bool,
     /// Since when the guard runs a tree under a deadline.
     deadline_since: Option<Mono>,
+    doubt: Doubt,
 }
 
 impl Shared {
@@ -222,13 +224,16 @@ impl GuardHandle {
         now.since(self.board.guard_stamp())
     }
 
-    /// Whether the guard of a primary must be treated as dead: no stamp for L/3.
-    pub fn stalled(&self, now: Mono) -> bool {
-        let since = self.shared.state().deadline_since;
-        since.is_some_and(|since| {
-            let last = since.max(self.board.guard_stamp());
-            now.since(last) > self.board.lease() / 3
-        })
+    /// What to think of the guard at this moment. To be asked again when the answer says so: a
+    /// stall is believed at the second look only.
+    pub fn health(&self, now: Mono) -> Health {
+        let mut state = self.shared.state();
+        let Some(since) = state.deadline_since else {
+            state.doubt.clear();
+            return Health::Alive;
+        };
+        let last = since.max(self.board.guard_stamp());
+        state.doubt.judge(last, self.board.lease(), now)
     }
 
     /// Kills the guard and then whatever of its tree is left. For a guard that stalls or is gone.

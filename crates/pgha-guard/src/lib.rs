@@ -14,6 +14,7 @@ mod door;
 mod frame;
 mod guard;
 mod handle;
+mod health;
 mod lock;
 mod message;
 mod pidfd;
@@ -27,6 +28,7 @@ pub use board::{BoardDeadline, BoardError, LeaseBoard};
 pub use door::Retire;
 pub use guard::guard_main;
 pub use handle::{GuardHandle, GuardOptions, SendError, SpawnError};
+pub use health::Health;
 pub use lock::{GuardLock, LockError, lock_path_beside, wait_for_lock};
 pub use message::{
     EmptyCause, EmptyReport, Event, Order, PostmasterSignal, PostmasterStatus, Refusal,

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use pgha_core::Epoch;
-use pgha_guard::{Event, GuardHandle, GuardOptions, Order, Retire, TakeOver, clock};
+use pgha_guard::{Event, GuardHandle, GuardOptions, Health, Order, Retire, TakeOver, clock};
 use protocol::{Said, Wish};
 
 const RENEW_INTERVAL: Duration = Duration::from_millis(10);
@@ -176,7 +176,7 @@ impl Sidecar {
         let deadline = clock::now() + Duration::from_secs(10);
         while clock::now() < deadline {
             let now = clock::now();
-            if self.guard.stalled(now) {
+            if let Health::Stalled { .. } = self.guard.health(now) {
                 let stamp_age_us = micros(self.guard.stamp_age(now));
                 return say(&Said::Stalled { stamp_age_us });
             }

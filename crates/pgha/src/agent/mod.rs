@@ -75,6 +75,8 @@ pub(crate) struct Agent {
     since: Since,
     seen: Seen,
     guard: Option<Arc<GuardHandle>>,
+    /// When the guard is to be looked at again.
+    guard_look: Mono,
     prober: Option<Prober>,
     job: Option<JoinHandle<()>>,
     secrets: Secrets,
@@ -126,6 +128,7 @@ impl Agent {
             since: Since::default(),
             seen: Seen::default(),
             guard: None,
+            guard_look: Mono::NEVER,
             prober: None,
             job: None,
             secrets: Secrets::default(),
@@ -175,7 +178,7 @@ impl Agent {
                     .send_modify(|published| Arc::make_mut(published).done = true);
                 return;
             }
-            self.sleep(decision.wake_at).await;
+            self.sleep(decision.wake_at.min(self.guard_look)).await;
         }
     }
 

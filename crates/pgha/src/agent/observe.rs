@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use pgha_core::decide::{Fresh, RaftView, Tree};
 use pgha_core::lease::{Hold, Quorums};
-use pgha_core::{ForkId, Phase};
-use pgha_guard::clock;
+use pgha_core::{ForkId, Mono, Phase};
+use pgha_guard::{Health, clock};
 use pgha_raft::{RoleView, StateView};
 
 use super::{Agent, Event, phase_number};
@@ -40,18 +40,28 @@ impl Agent {
             Phase::Empty | Phase::Bootstrap { .. } | Phase::Primary(_) => epoch,
         };
         local.grant = self.parts.grants.view(about, timing);
-        if self.guard_stalls() {
-            self.bury_guard();
-        }
+        self.look_at_guard();
     }
 
-    fn guard_stalls(&self) -> bool {
+    /// A guard that stands still cannot kill at the deadline: it goes, and PostgreSQL with it.
+    fn look_at_guard(&mut self) {
+        self.guard_look = Mono::NEVER;
         let under_deadline = matches!(self.local.tree, Tree::Primary { .. });
-        under_deadline
-            && self
-                .guard
-                .as_ref()
-                .is_some_and(|guard| guard.stalled(clock::now()))
+        let guard = self.guard.as_ref().filter(|_| under_deadline);
+        match guard.map(|guard| guard.health(clock::now())) {
+            None | Some(Health::Alive) => {}
+            Some(Health::Doubtful { look_at }) => self.guard_look = look_at,
+            Some(Health::Stalled { silent }) => {
+                if !self.busy.guard {
+                    let silent_ms = silent.as_millis();
+                    tracing::error!(
+                        silent_ms,
+                        "the guard does not run: it is killed, and PostgreSQL with it"
+                    );
+                }
+                self.bury_guard();
+            }
+        }
     }
 
     fn notice_changes(&mut self, view: &StateView) {
