@@ -68,8 +68,9 @@ fn waits_for_lease(input: &Input<'_>, record: &PrimaryRecord, decision: &mut Dec
 fn start(input: &Input<'_>, record: &PrimaryRecord, decision: &mut Decision) {
     decision.is(Role::None, MemberState::Starting, Reason::Starting);
     if input.local.served == Some(record.epoch) {
-        // It ran in this epoch and ended; its release is on the way.
-        return;
+        // It ran in this epoch and ended, or its start came to nothing: with a release, or without
+        // one by time. Renewing it would keep the cluster without a primary for ever.
+        return decision.act(Action::DropLease);
     }
     match record.kind {
         StartKind::Initial | StartKind::Restart => match input.local.data {

@@ -115,6 +115,11 @@ impl Holder {
     /// The membership changed: the new quorums count at once, with the answers already there.
     pub fn set_quorums(&mut self, quorums: Quorums) {
         self.quorums = quorums;
+        // Their last common answer may be older: a closing that has moved back is as final.
+        let close = self.deadlines().map(|deadlines| deadlines.close);
+        self.held_until_close = self
+            .held_until_close
+            .map(|until| close.map_or(until, |close| until.min(close)));
     }
 
     /// Numbers a renewal that is about to be sent. `None` when this epoch must not be renewed.
@@ -255,5 +260,23 @@ mod tests {
         let times = |id: RaftId| (id.0 != 5).then(|| Mono::from_millis(id.0 * 10));
         // Old half: 2nd newest of 10, 20, 30 is 20. New half: 2nd newest of 30, 40 is 30.
         assert_eq!(joint.reached_at(times), Some(Mono::from_millis(20)));
+    }
+
+    /// 3 answered the first send only: by the new quorums the gate closes at 1000 ms.
+    #[test]
+    fn a_closing_that_a_new_membership_moves_back_is_final() {
+        let mut holder = holder();
+        let first = holder.send(Mono::ZERO).expect("collecting");
+        for id in 1..=3 {
+            holder.granted(RaftId(id), first, Mono::from_millis(1));
+        }
+        let second = holder.send(Mono::from_millis(900)).expect("held");
+        for id in 1..=2 {
+            holder.granted(RaftId(id), second, Mono::from_millis(901));
+        }
+        holder.set_quorums(quorums(&[1, 3]));
+        let late = holder.hold(Mono::from_millis(1100));
+        assert_eq!(late, Hold::Over, "{:?}", holder.deadlines());
+        assert_eq!(holder.send(Mono::from_millis(1101)), None);
     }
 }

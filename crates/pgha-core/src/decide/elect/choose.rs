@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::super::plan::Reports;
 use super::Input;
 use super::candidate::Candidate;
-use super::lag::{behind, is_complete};
+use super::lag::{Behind, behind, is_complete};
 use crate::journal::Cause;
 use crate::settings::OnPrimaryCrash;
 use crate::state::Revoked;
@@ -33,7 +33,7 @@ pub(super) fn choose<'a, 'b>(
             let complete = |c: &&Candidate<'_>| is_complete(reports, revoked, c);
             let wanted = |c: &&Candidate<'_>| target.as_ref().is_none_or(|t| *t == c.report.name);
             let next = fit().filter(complete).filter(wanted);
-            if let Some(next) = next.max_by_key(|c| rank(input, c))
+            if let Some(next) = next.max_by_key(|c| rank(input, revoked, c))
                 && (target.is_some() || !waiting)
             {
                 return Choice::Elect(next);
@@ -58,7 +58,7 @@ pub(super) fn choose<'a, 'b>(
         (_, None) => {
             if let Some(former) = fit().find(|c| former_is_preferred(input, revoked, c)) {
                 let others = fit().filter(|c| is_complete(reports, revoked, c));
-                let other = others.max_by_key(|c| rank(input, c));
+                let other = others.max_by_key(|c| rank(input, revoked, c));
                 match auto(input, former, other, waiting) {
                     Some(chosen) => return Choice::Elect(chosen),
                     None => return Choice::Wait,
@@ -69,21 +69,35 @@ pub(super) fn choose<'a, 'b>(
     if waiting {
         return Choice::Wait;
     }
-    let best = fit().max_by_key(|c| rank(input, c));
+    let best = fit().max_by_key(|c| rank(input, revoked, c));
     let Some(best) = best else {
         return nobody(candidates);
     };
-    match behind(input, reports, revoked, best) {
-        Some((lag, limit)) => Choice::Stuck(
-            Reason::LagTooHigh,
-            format!(
-                "the best candidate {} is {lag} bytes behind, max_lag_on_failover is {limit}; \
-                 `pgha-ctl failover --to {} --allow-data-loss` overrides",
-                best.report.name, best.report.name
-            ),
-        ),
-        None => Choice::Elect(best),
+    let Some(behind) = behind(input, reports, revoked, best) else {
+        return Choice::Elect(best);
+    };
+    // It lacks nothing, whatever else speaks against it.
+    if let Some(former) = fit().find(|c| c.standing.former_primary) {
+        return Choice::Elect(former);
     }
+    let name = &best.report.name;
+    let what = match behind {
+        Behind::TooFar {
+            lag_bytes,
+            limit_bytes,
+        } => format!(
+            "the best candidate {name} is {lag_bytes} bytes behind, max_lag_on_failover is {limit_bytes}"
+        ),
+        Behind::Unknown => {
+            let former = revoked.previous.as_ref().map_or("?", |p| p.node.as_str());
+            format!(
+                "nobody here remembers how far {former} came, so what {name} lacks is not known: \
+                 start {former}"
+            )
+        }
+    };
+    let way_out = format!("`pgha-ctl failover --to {name} --allow-data-loss` overrides");
+    Choice::Stuck(Reason::LagTooHigh, format!("{what}; {way_out}"))
 }
 
 /// Between the fenced primary and a replica that has everything: a promotion is over in a fraction of
@@ -155,13 +169,7 @@ fn former_is_preferred(input: &Input<'_>, revoked: &Revoked, candidate: &Candida
     if candidate.standing.running {
         return true;
     }
-    // A restart that did not come to serve is not tried a second time before the others.
-    let failed = revoked
-        .previous
-        .as_ref()
-        .is_some_and(|previous| previous.kind == StartKind::Restart && !previous.opened);
-    let only_one = input.state.data_members().count() == 1;
-    if candidate.report.shutting_down || (failed && !only_one) {
+    if candidate.report.shutting_down || restart_failed(input, revoked) {
         return false;
     }
     match input.state.settings.on_primary_crash {
@@ -174,12 +182,20 @@ fn former_is_preferred(input: &Input<'_>, revoked: &Revoked, candidate: &Candida
     }
 }
 
+/// A restart that did not come to serve is not tried a second time before the others, if there are any.
+fn restart_failed(input: &Input<'_>, revoked: &Revoked) -> bool {
+    let previous = revoked.previous.as_ref();
+    previous.is_some_and(|previous| previous.kind == StartKind::Restart && !previous.opened)
+        && input.state.data_members().count() > 1
+}
+
 /// The newer timeline, then end of WAL, then priority, then the first name. A timeline that nobody
 /// knows to have opened may have served all the same: its writes are the newer ones, however far the
-/// tail goes that an older timeline was left with. With `on_primary_crash = failover` a replica within
-/// the limit goes before the fenced primary.
+/// tail goes that an older timeline was left with. With `on_primary_crash = failover`, and where the
+/// fenced primary has just failed to start, a replica within the limit goes before it.
 fn rank(
     input: &Input<'_>,
+    revoked: &Revoked,
     candidate: &Candidate<'_>,
 ) -> (bool, crate::TimelineId, Lsn, u32, Reverse<MemberName>) {
     let position = &candidate.standing.position;
@@ -189,9 +205,10 @@ fn rank(
         .members
         .get(&name)
         .map_or(0, |member| member.priority);
-    let stays = candidate.standing.former_primary
-        && input.state.settings.on_primary_crash == OnPrimaryCrash::Failover
+    let replica_preferred = input.state.settings.on_primary_crash == OnPrimaryCrash::Failover
         && input.state.data_members().count() > 1;
+    let stays =
+        candidate.standing.former_primary && (replica_preferred || restart_failed(input, revoked));
     (
         !stays,
         position.timeline,

@@ -28,7 +28,7 @@ pub(super) fn entry(
     let end = standing.position.end;
     let lost = LostRange {
         from: end,
-        to: known_end(reports, revoked),
+        to: known_end(reports, revoked).lsn,
         is_final: false,
     };
     Primary {

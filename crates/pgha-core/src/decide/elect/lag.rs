@@ -4,7 +4,25 @@ use super::super::plan::Reports;
 use super::Input;
 use super::candidate::Candidate;
 use crate::Lsn;
-use crate::state::Revoked;
+use crate::report::Standing;
+use crate::state::{PrimaryRecord, Revoked};
+
+/// What a candidate lacks, where that is more than may be lost without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// So many bytes.
+    TooFar { lag_bytes: u64, limit_bytes: u64 },
+    /// The old primary served, and nobody who heard how far it came remembers.
+    Unknown,
+}
+
+/// How far the old primary's WAL goes.
+#[derive(Clone, Copy)]
+pub(super) struct KnownEnd {
+    pub(super) lsn: Lsn,
+    /// Its holder told it to somebody who is here, or it was read. Otherwise it may go further.
+    is_told: bool,
+}
 
 /// Whether a replica received all that the old primary wrote before it stopped in peace.
 pub(super) fn is_complete(
@@ -12,35 +30,45 @@ pub(super) fn is_complete(
     revoked: &Revoked,
     candidate: &Candidate<'_>,
 ) -> bool {
+    let known = known_end(reports, revoked);
     !candidate.standing.former_primary
-        && candidate.standing.position.end >= known_end(reports, revoked)
+        && known.is_told
+        && candidate.standing.position.end >= known.lsn
 }
 
-/// How far behind what a quorum has seen a candidate is, where that is more than allowed.
+/// How far behind what a quorum has seen a candidate is, where that is more than allowed (P3). A
+/// figure that was lost with the memory of those who had it is no figure: after all nodes lost power
+/// a replica that lags by days would count as complete.
 pub(super) fn behind(
     input: &Input<'_>,
     reports: &Reports<'_>,
     revoked: &Revoked,
     candidate: &Candidate<'_>,
-) -> Option<(u64, u64)> {
+) -> Option<Behind> {
     if candidate.standing.former_primary {
         return None;
     }
-    let limit = input.state.settings.max_lag_on_failover;
-    let lag = candidate
-        .standing
-        .position
-        .end
-        .bytes_behind(known_end(reports, revoked));
-    (lag > limit).then_some((lag, limit))
+    let known = known_end(reports, revoked);
+    if !known.is_told {
+        return Some(Behind::Unknown);
+    }
+    let limit_bytes = input.state.settings.max_lag_on_failover;
+    let lag_bytes = candidate.standing.position.end.bytes_behind(known.lsn);
+    (lag_bytes > limit_bytes).then_some(Behind::TooFar {
+        lag_bytes,
+        limit_bytes,
+    })
 }
 
 /// The end of the old primary's WAL as far as anybody here knows.
-pub(super) fn known_end(reports: &Reports<'_>, revoked: &Revoked) -> Lsn {
+pub(super) fn known_end(reports: &Reports<'_>, revoked: &Revoked) -> KnownEnd {
     let Some(previous) = &revoked.previous else {
-        return Lsn::ZERO;
+        return KnownEnd {
+            lsn: Lsn::ZERO,
+            is_told: true,
+        };
     };
-    let told = reports.flush_lsn(previous.epoch).unwrap_or(previous.lsn);
+    let renewed = reports.flush_lsn(previous.epoch);
     let shutdown = reports
         .released(previous.epoch)
         .and_then(|note| note.shutdown_lsn);
@@ -48,7 +76,22 @@ pub(super) fn known_end(reports: &Reports<'_>, revoked: &Revoked) -> Lsn {
         .all_fresh()
         .filter(|report| report.name == previous.node)
         .filter_map(|report| report.standing.as_ref())
-        .find(|standing| standing.former_primary && standing.end_is_exact)
+        .find(|standing| is_read(previous, standing))
         .map(|standing| standing.position.end);
-    told.max(shutdown.unwrap_or(told)).max(read.unwrap_or(told))
+    let told = renewed.max(shutdown).max(read);
+    KnownEnd {
+        lsn: told.unwrap_or(previous.lsn).max(previous.lsn),
+        // What never opened wrote nothing for a client.
+        is_told: told.is_some() || !previous.opened,
+    }
+}
+
+/// Whether the old primary's own WAL was read to its end: in place, or, by a new process that does not
+/// know what it was, as a standby's.
+fn is_read(previous: &PrimaryRecord, standing: &Standing) -> bool {
+    if standing.former_primary {
+        standing.end_is_exact
+    } else {
+        standing.position.timeline == previous.timeline
+    }
 }

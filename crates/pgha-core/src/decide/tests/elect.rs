@@ -1,13 +1,13 @@
 //! Who is elected, and when nobody is.
 
-use super::entries::name;
+use super::entries::{name, primary};
 use super::scene::{NOW, Scene};
 use super::views::{at, expired, report_of};
 use crate::command::Command;
 use crate::decide::*;
 use crate::journal::Cause;
 use crate::settings::OnPrimaryCrash;
-use crate::{Epoch, StartKind};
+use crate::{Epoch, Lsn, StartKind};
 use std::time::Duration;
 
 #[test]
@@ -118,4 +118,50 @@ fn who_prefers_a_replica_waits_longer_for_one_but_not_for_ever() {
     scene.since.phase = NOW - Duration::from_secs(1);
     scene.stands(3, at(1, 0x1000, &[]), false);
     assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
+}
+
+/// All nodes lost power, and who comes back remembers nothing of the primary's renewals (P3).
+#[test]
+fn an_unknown_loss_is_not_taken_for_none() {
+    let mut scene = Scene::new();
+    scene.local.data = Data::Missing;
+    scene.revoke(expired());
+    scene.stands(3, at(1, 0x1000, &[]), false);
+    assert_eq!(scene.elects(), None);
+    let (reason, text) = scene.decide().why.cluster.expect("says why");
+    assert_eq!(reason, Reason::LagTooHigh);
+    assert!(
+        text.contains("start n2") && text.contains("--allow-data-loss"),
+        "{text}"
+    );
+    // The old primary is there again, in a process that does not know that it was.
+    scene.stands(2, at(1, 0x1008, &[]), false);
+    assert_eq!(scene.elects(), Some((name(2), StartKind::Promotion)));
+    // Or somebody remembers.
+    scene.peers.remove(&name(2));
+    let mut told = scene.peers[&name(3)].report.clone();
+    told.grant.epoch = Epoch(1);
+    told.grant.flush_lsn = Some(Lsn(0x1000));
+    scene.hears(told);
+    assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
+}
+
+/// It has the most WAL, and crashes while it starts.
+#[test]
+fn a_primary_whose_restart_failed_comes_after_a_replica_within_the_limit() {
+    for (end, expected) in [
+        (0x0FF8, (name(3), StartKind::Promotion)),
+        (0x0100, (name(2), StartKind::Restart)),
+    ] {
+        let mut scene = Scene::new();
+        scene.local.data = Data::Missing;
+        scene.state.settings.max_lag_on_failover = 0x100;
+        scene.revoke(expired());
+        let epoch = scene.state.epoch.0;
+        scene.apply(primary(epoch, 2, StartKind::Restart, 1, 1, 0x1000));
+        scene.revoke(expired());
+        scene.stands(2, at(1, 0x1000, &[]), true);
+        scene.stands(3, at(1, end, &[]), false);
+        assert_eq!(scene.elects(), Some(expected), "{end:#x}");
+    }
 }

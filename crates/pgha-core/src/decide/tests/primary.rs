@@ -91,3 +91,25 @@ fn a_promotion_waits_until_it_is_known_whether_the_data_has_to_be_pinned() {
     scene.local.data = ahead;
     assert_eq!(scene.decide().actions, [Action::Stop(StopMode::Fast)]);
 }
+
+/// A full disk, or an order that the guard refused: without this the lease is renewed for ever.
+#[test]
+fn an_epoch_whose_start_came_to_nothing_is_not_renewed() {
+    let mut scene = Scene::new();
+    scene.revoke(expired());
+    scene.apply(primary(2, 2, StartKind::Restart, 1, 1, 0x1000));
+    scene.me.name = name(2);
+    scene.me.nonce = Nonce(2);
+    scene.raft.leads = false;
+    scene.local.lease = held(2);
+    scene.local.tree = Tree::Empty;
+    let epoch = Epoch(2);
+    assert_eq!(scene.decide().actions, [Action::StartPrimary(epoch)]);
+    scene.local.starts(Tree::Primary { epoch, since: NOW });
+    scene
+        .local
+        .start_failed("no space left on device".to_owned(), NOW);
+    scene.local.ends();
+    scene.local.finds(Data::Cluster(cluster()));
+    assert_eq!(scene.decide().actions, [Action::DropLease]);
+}

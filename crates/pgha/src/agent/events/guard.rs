@@ -36,7 +36,11 @@ impl Agent {
             }
             guard::Event::Refused { order, why } => {
                 tracing::error!(order, %why, "the guard refused an order");
-                self.busy.assuming = None;
+                if self.busy.assuming.take().is_some() && order == "assume" {
+                    // The epoch's secret went with the order: it ends by time, which is sooner than
+                    // that of a promotion that does not come.
+                    self.parts.holder.drop_lease();
+                }
                 // Another order may be refused only because the start has not come there yet.
                 if self.busy.starting && order == "start" {
                     self.busy.starting = false;
