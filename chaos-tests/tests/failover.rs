@@ -4,11 +4,15 @@
 use std::time::Duration;
 
 use pgha_chaos::faults::Fault;
-use pgha_chaos::trial::{Alone, survive};
+use pgha_chaos::load::{Load, LoadOptions};
+use pgha_chaos::member::Part;
+use pgha_chaos::trial::{self, Alone, survive};
 use pgha_chaos::{Cluster, ClusterOptions, netns};
 
 /// As long as design 8's table and the issue of PostgreSQL's own timeouts ask for.
 const FROZEN: Duration = Duration::from_secs(20);
+
+const WITHIN: Duration = Duration::from_secs(90);
 
 async fn endure(cluster: &mut Cluster, faults: &[Fault]) -> anyhow::Result<()> {
     for (writer, fault) in (1..).zip(faults) {
@@ -75,6 +79,36 @@ async fn removed_data_directories() -> anyhow::Result<()> {
 async fn all_nodes_at_once() -> anyhow::Result<()> {
     let mut cluster = Cluster::start(3).await?;
     endure(&mut cluster, &[Fault::AllKilled]).await?;
+    cluster.finish();
+    Ok(())
+}
+
+/// What pgha writes before each start cannot be written, as on a full disk: who is to restart in
+/// place cannot even try, and holds its lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_cannot_be_started_again() -> anyhow::Result<()> {
+    let options = ClusterOptions::new(3).initial("on_primary_crash", "restart");
+    let mut cluster = Cluster::start_with(options).await?;
+    let primary = cluster.primary().await?;
+    let targets = cluster.read_write_except(&[&primary])?;
+    let load = Load::start(LoadOptions::new(1, targets)).await?;
+    load.advance(60, WITHIN).await?;
+    let settings = cluster
+        .member(&primary)?
+        .postgres_directory()
+        .join("pgha.conf");
+    std::fs::remove_file(&settings)?;
+    std::fs::create_dir_all(settings.join("in the way"))?;
+    cluster.member_mut(&primary)?.kill(Part::Postmaster)?;
+    load.advance(30, WITHIN).await?;
+    assert_ne!(cluster.primary().await?, primary);
+    std::fs::remove_dir_all(&settings)?;
+    cluster.wait_healthy(WITHIN).await?;
+    let record = load.stop().await?;
+    cluster
+        .ends_in_one_primary_and_all_streaming(WITHIN)
+        .await?;
+    trial::judge(&cluster, record, false).await?;
     cluster.finish();
     Ok(())
 }
