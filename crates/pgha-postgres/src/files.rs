@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+
 /// A file or directory could not be worked on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {source}", path.display())]
@@ -33,27 +35,39 @@ impl<T> At<T> for io::Result<T> {
     }
 }
 
+/// Does what may wait for a disk. It holds up who asked and nobody else: the other tasks of the same
+/// thread, Raft's among them, go on elsewhere. A stalled data disk must not silence the member.
+pub(crate) fn on_disk<T>(work: impl FnOnce() -> T) -> T {
+    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    match flavor {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        // Nobody else to be held up, or no way round it.
+        Ok(_) | Err(_) => work(),
+    }
+}
+
 /// Replaces `path` by a file with this content, mode 0600. After a crash there is the old file or
 /// the new one, never a part.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), FileError> {
     let beside = sibling(path, "new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)
-        .at("create", &beside)?;
-    file.write_all(content).at("write", &beside)?;
-    file.sync_all().at("flush", &beside)?;
-    fs::rename(&beside, path).at("rename into place", path)?;
-    sync_parent(path)
+    on_disk(|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)
+            .at("create", &beside)?;
+        file.write_all(content).at("write", &beside)?;
+        file.sync_all().at("flush", &beside)?;
+        fs::rename(&beside, path).at("rename into place", path)?;
+        sync_parent(path)
+    })
 }
 
 /// Flushes the directory itself: what was created, renamed or removed in it stays so.
 pub(crate) fn sync_directory(path: &Path) -> Result<(), FileError> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
+    on_disk(|| File::open(path).and_then(|directory| directory.sync_all()))
         .at("flush directory", path)
 }
 
@@ -109,6 +123,21 @@ mod tests {
             0o600
         );
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_slow_disk_holds_up_no_other_task() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap();
+        let (said, heard) = std::sync::mpsc::channel();
+        let slow = runtime.spawn(async move {
+            // Spawned first, so that both are this one worker's.
+            tokio::spawn(async move { said.send(()).unwrap() });
+            on_disk(|| heard.recv_timeout(std::time::Duration::from_secs(10)))
+        });
+        runtime.block_on(slow).unwrap().expect("the other task ran");
     }
 
     #[test]

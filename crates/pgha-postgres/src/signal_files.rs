@@ -5,7 +5,7 @@
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use crate::files::{At, FileError, remove_durably, sync_directory};
+use crate::files::{At, FileError, on_disk, remove_durably, sync_directory};
 
 /// The data directory cannot be made to start as wanted.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +28,15 @@ pub enum SignalFileError {
 /// but would make it a point-in-time recovery should the latter be removed later.
 pub fn prepare_standby(data_dir: &Path) -> Result<(), SignalFileError> {
     let signal = data_dir.join("standby.signal");
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&signal);
-    file.and_then(|file| file.sync_all())
-        .at("create", &signal)?;
+    on_disk(|| {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&signal);
+        file.and_then(|file| file.sync_all())
+    })
+    .at("create", &signal)?;
     remove_durably(&data_dir.join("recovery.signal"))?;
     sync_directory(data_dir)?;
     Ok(())

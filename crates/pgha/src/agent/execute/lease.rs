@@ -1,12 +1,16 @@
 //! Epochs and leases: adopted, held, and released once nothing of their tree is left.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pgha_core::Epoch;
 use pgha_core::decide::Data;
 
 use crate::agent::{Agent, Event};
 use crate::release::{self, Releasing};
+
+/// Between tries to write an epoch to a disk that fails.
+const ADOPT_PAUSE: Duration = Duration::from_millis(500);
 
 impl Agent {
     pub(super) fn adopt(&mut self, epoch: Epoch) {
@@ -18,7 +22,8 @@ impl Agent {
         let events = self.events.0.clone();
         tokio::spawn(async move {
             if let Err(error) = grants.adopt(epoch).await {
-                tracing::error!(%error, %epoch, "an epoch was not adopted");
+                tracing::error!(%error, %epoch, "an epoch was not adopted: trying again");
+                tokio::time::sleep(ADOPT_PAUSE).await;
             }
             let _ = events.send(Event::Adopted(epoch));
         });
