@@ -254,11 +254,14 @@ impl World {
         if sidecar.local.upstream.as_ref() == Some(&upstream) {
             return;
         }
-        postgres.receiver = Some(Receiver {
-            from,
-            slot: upstream.slot.clone(),
-            attached: None,
-        });
+        // Promoted by hand since it was looked at: nobody starts a receiver there any more.
+        if !postgres.writable {
+            postgres.receiver = Some(Receiver {
+                from,
+                slot: upstream.slot.clone(),
+                attached: None,
+            });
+        }
         let id = postgres.id;
         sidecar.local.follows(upstream, now);
         let delay = self.span(2, 40);
