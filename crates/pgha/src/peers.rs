@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::bail;
 use pgha_core::decide::Heard;
 use pgha_core::report::MemberReport;
 use pgha_core::{ClusterState, MemberName, Mono, RaftId, StoreId};
 use pgha_guard::clock;
-use pgha_proto::v1;
+use pgha_proto::{Parties, v1};
 use pgha_raft::RaftNode;
 use tokio::task::JoinHandle;
 
@@ -56,6 +57,39 @@ struct Target {
     raft_id: RaftId,
     store_id: StoreId,
     address: String,
+}
+
+impl Target {
+    /// What is news in the report of the member that was asked. An address may be somebody else's by
+    /// now, whose position must not count as that member's.
+    fn report(
+        &self,
+        name: &MemberName,
+        by: &Parties,
+        report: &v1::Report,
+    ) -> anyhow::Result<Option<MemberReport>> {
+        self.expect(by.from, &by.from_store)?;
+        if report.report_json.is_empty() {
+            return Ok(None);
+        }
+        let news: MemberReport = serde_json::from_slice(&report.report_json)?;
+        if news.name != *name {
+            bail!("the report is of {}, and not of {name}", news.name);
+        }
+        self.expect(news.raft_id, &news.store_id)?;
+        Ok(Some(news))
+    }
+
+    fn expect(&self, raft_id: RaftId, store_id: &StoreId) -> anyhow::Result<()> {
+        if (raft_id, store_id) != (self.raft_id, &self.store_id) {
+            bail!(
+                "raft id {raft_id} with store {store_id} reports, and not raft id {} with store {}",
+                self.raft_id,
+                self.store_id
+            );
+        }
+        Ok(())
+    }
 }
 
 impl Peers {
@@ -163,17 +197,15 @@ impl Watch {
         let reports = tokio::time::timeout(OPEN_MAX, client.watch(request)).await??;
         let mut reports = reports.into_inner();
         while let Some(report) = tokio::time::timeout(SILENT_MAX, reports.message()).await?? {
-            self.take(&report)?;
+            let by = self.raft.check_identity(report.identity.as_ref())?;
+            self.take(&by, &report)?;
         }
         Ok(())
     }
 
-    fn take(&self, report: &v1::Report) -> anyhow::Result<()> {
+    fn take(&self, by: &Parties, report: &v1::Report) -> anyhow::Result<()> {
         let now = clock::now();
-        let news: Option<MemberReport> = match report.report_json.as_slice() {
-            [] => None,
-            json => Some(serde_json::from_slice(json)?),
-        };
+        let news = self.target.report(&self.name, by, report)?;
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let known = table.entry(self.name.clone()).or_default();
         known.at = now;
@@ -210,6 +242,89 @@ impl Watch {
             // Its process is gone: if it led, nobody has to be patient with it.
             self.raft.leader_gone(self.target.raft_id);
             self.wake.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pgha_core::report::{GrantReport, MemberState, Role};
+    use pgha_core::{Addresses, Epoch, MemberKind, Nonce};
+
+    use super::*;
+
+    fn target() -> Target {
+        Target {
+            raft_id: RaftId(2),
+            store_id: "s2".into(),
+            address: "127.0.0.1:1".to_owned(),
+        }
+    }
+
+    fn parties(from: u64, store: &str) -> Parties {
+        Parties {
+            cluster_id: "c".into(),
+            generation: pgha_core::Generation(1),
+            from: RaftId(from),
+            from_store: store.into(),
+            to: RaftId(1),
+            to_store: None,
+        }
+    }
+
+    fn report_of(name: &str, raft_id: u64, store: &str) -> v1::Report {
+        let report = MemberReport {
+            name: name.into(),
+            raft_id: RaftId(raft_id),
+            store_id: store.into(),
+            nonce: Nonce(1),
+            kind: MemberKind::Data,
+            addresses: Addresses::default(),
+            adopted: Epoch(1),
+            applied_index: 1,
+            role: Role::Replica,
+            state: MemberState::Streaming,
+            reason: None,
+            detail: None,
+            timeline: None,
+            received: None,
+            replayed: None,
+            system_identifier: None,
+            standing: None,
+            gate_open: None,
+            grant: GrantReport::default(),
+            opened: None,
+            checkpointed: None,
+            slots: Vec::new(),
+            lost: None,
+            shutting_down: false,
+            restart_pending: Vec::new(),
+        };
+        v1::Report {
+            identity: None,
+            sequence: 1,
+            report_json: serde_json::to_vec(&report).unwrap(),
+        }
+    }
+
+    #[test]
+    fn only_the_member_that_was_asked_reports() {
+        let name: MemberName = "n2".into();
+        let take = |by: &Parties, report: &v1::Report| target().report(&name, by, report);
+        let asked = parties(2, "s2");
+        let taken = take(&asked, &report_of("n2", 2, "s2")).unwrap();
+        assert_eq!(taken.map(|report| report.name), Some(name.clone()));
+        assert_eq!(take(&asked, &v1::Report::default()).unwrap(), None);
+
+        // Even a beat is somebody's.
+        assert!(take(&parties(3, "s3"), &v1::Report::default()).is_err());
+        assert!(take(&parties(2, "s9"), &v1::Report::default()).is_err());
+        for other in [
+            report_of("n3", 2, "s2"),
+            report_of("n2", 3, "s2"),
+            report_of("n2", 2, "s9"),
+        ] {
+            assert!(take(&asked, &other).is_err());
         }
     }
 }
