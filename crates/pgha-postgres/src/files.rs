@@ -48,7 +48,7 @@ pub(crate) fn on_disk<T>(work: impl FnOnce() -> T) -> T {
 
 /// Replaces `path` by a file with this content, mode 0600. After a crash there is the old file or
 /// the new one, never a part.
-pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), FileError> {
+pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), FileError> {
     let beside = sibling(path, "new");
     on_disk(|| {
         let mut file = OpenOptions::new()

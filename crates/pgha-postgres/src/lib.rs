@@ -20,7 +20,7 @@ mod wal_end;
 
 pub use control::ControlData;
 pub use data_directory::{Cluster, DataDirectory, InspectError};
-pub use files::FileError;
+pub use files::{FileError, write_atomically};
 pub use initdb::{InitdbError, InitdbOptions, initdb};
 pub use installation::{Installation, InstallationError};
 pub use job::{Job, JobError, Progress};

@@ -1,11 +1,12 @@
 //! Binds this member to a cluster: persisted before anybody hears of it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use pgha_core::formation::Standing;
 use pgha_core::{ClusterId, Generation, Member, MemberName, RaftId};
+use pgha_postgres::write_atomically;
 use pgha_proto::v1;
 use pgha_raft::Binding;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,12 @@ const NOTE_FILE: &str = "formation.json";
 #[derive(Serialize, Deserialize)]
 struct Note {
     members: BTreeMap<MemberName, Member>,
+}
+
+/// On disk with its directory before the binding is: a bound member without its note could not write
+/// the cluster's first entry, and is never asked again.
+fn keep(path: &Path, note: &Note) -> anyhow::Result<()> {
+    Ok(write_atomically(path, &serde_json::to_vec(note)?)?)
 }
 
 impl Formation {
@@ -73,8 +80,7 @@ impl Formation {
                 .map(|m| (m.name.as_str().into(), member(m)))
                 .collect(),
         };
-        let text = serde_json::to_vec(&note)?;
-        tokio::fs::write(self.note_path(), text).await?;
+        keep(&self.note_path(), &note)?;
         let binding = Binding {
             cluster: request.cluster.clone(),
             cluster_id: ClusterId(request.cluster_id.clone()),
@@ -98,5 +104,34 @@ impl Formation {
         serde_json::from_slice::<Note>(&text)
             .ok()
             .map(|note| note.members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_leaves_the_old_note_or_the_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NOTE_FILE);
+        let old = dir.path().join("old");
+        std::fs::write(&path, "old").unwrap();
+        std::fs::hard_link(&path, &old).unwrap();
+        let members = BTreeMap::new();
+        keep(&path, &Note { members }).unwrap();
+        // The old file was not written into.
+        assert_eq!(std::fs::read(&old).unwrap(), b"old");
+        assert_eq!(std::fs::read(&path).unwrap(), br#"{"members":{}}"#);
+        let left = std::fs::read_dir(dir.path()).unwrap();
+        assert_eq!(left.count(), 2, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn a_note_that_cannot_be_kept_binds_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gone").join(NOTE_FILE);
+        let members = BTreeMap::new();
+        assert!(keep(&path, &Note { members }).is_err());
     }
 }
