@@ -32,6 +32,6 @@ pub use node::{Fatal, InitializeError, RaftNode, StartError};
 pub use options::{Options, OptionsError};
 pub use propose::ProposeError;
 pub use role::RoleView;
-pub use store::{RecordError, Store, StoreError, StoreFailure};
+pub use store::{LogMembership, RecordError, Store, StoreError, StoreFailure};
 pub use transfer::TransferError;
 pub use types::{Binding, FormedMember, Peer};

@@ -238,7 +238,7 @@ impl World {
         note: ReleaseNote,
     ) {
         if let Some(sidecar) = &mut self.nodes[node].sidecar
-            && sidecar.grantor.release(epoch, secret)
+            && sidecar.grantor.release(epoch, secret).fits()
         {
             sidecar.notes.entry(epoch).or_insert(note);
             self.dirty(node);

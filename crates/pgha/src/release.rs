@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use pgha_core::journal::Step;
 use pgha_core::report::ReleaseNote;
-use pgha_core::{ClusterId, Epoch, Lsn, MemberName};
+use pgha_core::{ClusterId, ClusterState, Epoch, Generation, Lsn, MemberName};
 use pgha_guard::Secret;
 use pgha_proto::v1;
+use tonic::Status;
 
 use crate::net;
 
@@ -21,6 +22,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(crate) struct Releasing {
     pub(crate) cluster_id: ClusterId,
+    pub(crate) generation: Generation,
     pub(crate) epoch: Epoch,
     pub(crate) secret: Secret,
     pub(crate) holder: MemberName,
@@ -53,6 +55,7 @@ impl Releasing {
             cause: self.why.clone(),
             shutdown_lsn: self.shutdown_lsn.map_or(0, |lsn| lsn.0),
             relayed: false,
+            generation: self.generation.0,
         }
     }
 }
@@ -77,6 +80,21 @@ pub(crate) fn note(
             step("released", seen_to_empty_us),
         ],
     }
+}
+
+/// Whether a release is of the cluster that this member belongs to. The guard that sends it has no
+/// place in the Raft group: it says what its primary was of.
+pub(crate) fn check(state: &ClusterState, request: &v1::ReleaseRequest) -> Result<(), Status> {
+    let (cluster, generation) = (&state.cluster_id, state.generation);
+    let now = request.generation == 0 || request.generation == generation.0;
+    if request.cluster_id == cluster.0 && now {
+        return Ok(());
+    }
+    Err(Status::failed_precondition(format!(
+        "the release is of cluster {}, generation {}; this member belongs to cluster {cluster}, \
+         generation {generation}",
+        request.cluster_id, request.generation
+    )))
 }
 
 /// Sends the release to all these addresses at once. True where anybody took it.
@@ -141,6 +159,7 @@ fn run() -> anyhow::Result<bool> {
     let note: pgha_guard::ReleaseNote = serde_json::from_str(&text)?;
     let releasing = Releasing {
         cluster_id: note.cluster_id,
+        generation: note.generation,
         epoch: note.epoch,
         secret: note.secret,
         holder: note.holder,
@@ -154,4 +173,43 @@ fn run() -> anyhow::Result<bool> {
         .enable_all()
         .build()?;
     Ok(runtime.block_on(send(releasing, addresses)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_of_one_cluster_and_generation() {
+        let state = ClusterState {
+            cluster_id: "c".into(),
+            generation: Generation(2),
+            ..ClusterState::default()
+        };
+        let releasing = Releasing {
+            cluster_id: "c".into(),
+            generation: Generation(2),
+            epoch: Epoch(3),
+            secret: Secret::new([1; 32]),
+            holder: "n1".into(),
+            why: String::new(),
+            seen_to_fenced_us: 0,
+            seen_to_empty_us: 0,
+            shutdown_lsn: None,
+        };
+        let good = releasing.request();
+        assert!(check(&state, &good).is_ok());
+        let of = |cluster: &str, generation| v1::ReleaseRequest {
+            cluster_id: cluster.to_owned(),
+            generation,
+            ..good.clone()
+        };
+        assert!(
+            check(&state, &of("c", 0)).is_ok(),
+            "of a guard that says none"
+        );
+        assert!(check(&state, &of("c", 1)).is_err());
+        assert!(check(&state, &of("c", 3)).is_err());
+        assert!(check(&state, &of("d", 2)).is_err());
+    }
 }

@@ -41,6 +41,37 @@ pub enum Answer {
     Refused(RenewalRefusal),
 }
 
+/// How far above everything it knows a member believes an epoch that somebody tells.
+///
+/// An adopted epoch is for ever: one that nobody will reach would end the cluster's last primary.
+/// Epochs are raised one committed entry at a time, so whoever is so far behind has not applied a
+/// million changes of primary. It must not grant before it has (`CatchingUp`), and adopts the epoch of
+/// each entry as it applies it, without this bound: nobody honest is refused for ever.
+pub const EPOCH_JUMP_MAX: u64 = 1_000_000;
+
+/// Whether a member that knows of `known` should believe that `told` exists.
+pub fn is_believable(told: Epoch, known: Epoch) -> bool {
+    told.0.saturating_sub(known.0) <= EPOCH_JUMP_MAX
+}
+
+/// What becomes of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Its secret fits the promise made here: the epoch is over.
+    First,
+    /// It was accepted before, with this very secret.
+    Again,
+    /// It proves nothing.
+    Unfit,
+}
+
+impl Release {
+    /// Whether the secret proves that nothing of the epoch is left.
+    pub fn fits(self) -> bool {
+        self != Self::Unfit
+    }
+}
+
 /// Why a renewal is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenewalRefusal {
@@ -56,6 +87,8 @@ pub enum RenewalRefusal {
     CatchingUp,
     /// The holder counts with another membership.
     Membership,
+    /// It speaks of an epoch further ahead than any member can be behind ([`EPOCH_JUMP_MAX`]).
+    Unbelievable,
 }
 
 impl fmt::Display for RenewalRefusal {
@@ -67,6 +100,7 @@ impl fmt::Display for RenewalRefusal {
             Self::StartWait => "start_wait",
             Self::CatchingUp => "catching_up",
             Self::Membership => "membership",
+            Self::Unbelievable => "unbelievable_epoch",
         })
     }
 }
@@ -86,8 +120,9 @@ struct Promise {
 pub struct Grantor<M> {
     adopted: Epoch,
     promise: Option<Promise>,
-    /// The highest epoch that was released here: a late renewal of it must find it dead.
-    released: Epoch,
+    /// The highest epoch that was released here, and what its secret hashes to: a late renewal of it
+    /// must find it dead.
+    released: Option<(Epoch, ReleaseHash)>,
     started: Mono,
     quiet_until: Mono,
     caught_up: bool,
@@ -103,7 +138,7 @@ impl<M: PartialEq + Clone> Grantor<M> {
         Self {
             adopted,
             promise: None,
-            released: Epoch::NONE,
+            released: None,
             started: now,
             quiet_until: now + wait,
             caught_up: false,
@@ -155,6 +190,9 @@ impl<M: PartialEq + Clone> Grantor<M> {
     /// Answers a renewal received at `now`.
     pub fn renew(&mut self, now: Mono, renewal: &Renewal<M>) -> Answer {
         let newest = renewal.epoch.max(renewal.adopted);
+        if !is_believable(newest, self.known()) {
+            return Answer::Refused(RenewalRefusal::Unbelievable);
+        }
         if newest > self.adopted {
             return Answer::AdoptFirst(newest);
         }
@@ -171,7 +209,7 @@ impl<M: PartialEq + Clone> Grantor<M> {
         if renewal.epoch < self.adopted {
             return Some(RenewalRefusal::OldEpoch);
         }
-        if renewal.epoch <= self.released {
+        if self.is_released(renewal.epoch) {
             return Some(RenewalRefusal::Dead);
         }
         if !self.caught_up {
@@ -212,25 +250,32 @@ impl<M: PartialEq + Clone> Grantor<M> {
         });
     }
 
-    /// The holder's guard proves with its secret that nothing of the epoch is left. True where the
-    /// secret fits the promise made here.
-    pub fn release(&mut self, epoch: Epoch, secret: &[u8]) -> bool {
-        let fits = self.promise.as_ref().is_some_and(|promise| {
-            promise.epoch == epoch
-                && <[u8; 32]>::from(Sha256::digest(secret)) == promise.release_hash
-        });
-        if fits {
-            self.released = self.released.max(epoch);
-            if let Some(promise) = &mut self.promise {
-                promise.until = Mono::ZERO;
-            }
-        }
-        fits || self.released >= epoch
+    /// The highest epoch that this member has adopted or read in the log.
+    pub fn known(&self) -> Epoch {
+        let named = self.epoch_known.map_or(Epoch::NONE, |(epoch, _)| epoch);
+        named.max(self.adopted)
     }
 
-    /// Whether `epoch` was released here.
+    /// The holder's guard proves with its secret that nothing of the epoch is left.
+    pub fn release(&mut self, epoch: Epoch, secret: &[u8]) -> Release {
+        let proof = (epoch, release_hash(secret));
+        if self.released == Some(proof) {
+            return Release::Again;
+        }
+        match &mut self.promise {
+            // An epoch has one secret, so this one is not released yet.
+            Some(promise) if (promise.epoch, promise.release_hash) == proof => {
+                promise.until = Mono::ZERO;
+                self.released = Some(proof);
+                Release::First
+            }
+            Some(_) | None => Release::Unfit,
+        }
+    }
+
+    /// Whether `epoch` was released here, or a later one.
     pub fn is_released(&self, epoch: Epoch) -> bool {
-        self.released >= epoch && epoch > Epoch::NONE
+        epoch > Epoch::NONE && self.released.is_some_and(|(newest, _)| newest >= epoch)
     }
 
     /// From when on the holder of `epoch` is silent for this voter, if nothing more is received; a
@@ -334,12 +379,12 @@ mod tests {
             lapsed.renew(Mono::from_millis(1502), &renewal(2, 2)),
             Answer::Granted
         );
-        assert!(!grantor.release(Epoch(1), b"guess"));
+        assert_eq!(grantor.release(Epoch(1), b"guess"), Release::Unfit);
         assert_eq!(
             grantor.renew(Mono::from_millis(2), &renewal(2, 2)),
             promised
         );
-        assert!(grantor.release(Epoch(1), &[1]));
+        assert_eq!(grantor.release(Epoch(1), &[1]), Release::First);
         assert_eq!(
             grantor.renew(Mono::from_millis(2), &renewal(2, 2)),
             Answer::Granted
@@ -360,10 +405,43 @@ mod tests {
     }
 
     #[test]
+    fn only_the_secret_of_an_epoch_releases_it_however_often() {
+        let mut grantor = ready();
+        assert_eq!(grantor.renew(Mono::ZERO, &renewal(1, 1)), Answer::Granted);
+        assert_eq!(grantor.release(Epoch(1), &[1]), Release::First);
+        assert_eq!(grantor.release(Epoch(1), &[1]), Release::Again);
+        assert_eq!(grantor.release(Epoch(1), b"guess"), Release::Unfit);
+        assert_eq!(grantor.release(Epoch(0), b"guess"), Release::Unfit);
+        grantor.adopt(Epoch(2));
+        assert_eq!(grantor.renew(Mono::ZERO, &renewal(2, 2)), Answer::Granted);
+        assert_eq!(grantor.release(Epoch(1), &[1]), Release::Again);
+        assert_eq!(grantor.release(Epoch(1), &[2]), Release::Unfit);
+        assert!(!grantor.is_released(Epoch(2)));
+    }
+
+    #[test]
+    fn an_epoch_that_nobody_can_have_reached_is_not_believed() {
+        let mut grantor = ready();
+        let unbelievable = Answer::Refused(RenewalRefusal::Unbelievable);
+        let mut told = renewal(1, 1);
+        told.adopted = Epoch(u64::MAX);
+        assert_eq!(grantor.renew(Mono::ZERO, &told), unbelievable);
+        let mut far = renewal(1, 1);
+        far.epoch = Epoch(EPOCH_JUMP_MAX + 2);
+        assert_eq!(grantor.renew(Mono::ZERO, &far), unbelievable);
+        // A member that was away learns from its log how far the others are.
+        grantor.know_epoch(Epoch(2), Mono::ZERO);
+        assert_eq!(
+            grantor.renew(Mono::ZERO, &far),
+            Answer::AdoptFirst(far.epoch)
+        );
+    }
+
+    #[test]
     fn a_late_renewal_of_a_released_epoch_is_dead() {
         let mut grantor = ready();
         assert_eq!(grantor.renew(Mono::ZERO, &renewal(1, 1)), Answer::Granted);
-        assert!(grantor.release(Epoch(1), &[1]));
+        assert_eq!(grantor.release(Epoch(1), &[1]), Release::First);
         assert_eq!(
             grantor.renew(Mono::from_millis(1), &renewal(1, 1)),
             Answer::Refused(RenewalRefusal::Dead)
@@ -417,7 +495,7 @@ mod tests {
         let mut same = renewal(1, 1);
         same.membership = 2;
         assert_eq!(grantor.renew(Mono::from_millis(12), &same), Answer::Granted);
-        assert!(grantor.release(Epoch(1), &[1]));
+        assert_eq!(grantor.release(Epoch(1), &[1]), Release::First);
         grantor.adopt(Epoch(2));
         let mut other = renewal(2, 2);
         other.membership = 2;

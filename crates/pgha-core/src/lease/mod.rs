@@ -4,7 +4,13 @@ mod grantor;
 mod holder;
 mod timing;
 
-pub use grantor::{Answer, Grantor, ReleaseHash, Renewal, RenewalRefusal, release_hash};
+#[cfg(test)]
+mod tests;
+
+pub use grantor::{
+    Answer, EPOCH_JUMP_MAX, Grantor, Release, ReleaseHash, Renewal, RenewalRefusal, is_believable,
+    release_hash,
+};
 pub use holder::{Hold, Holder, Quorums};
 pub use timing::{
     CLOCK_RATE_ERROR_PPM, Deadlines, LEASE_MS_MAX, LEASE_MS_MIN, LeaseTiming, LeaseTimingError,

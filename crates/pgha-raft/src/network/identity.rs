@@ -3,6 +3,7 @@
 
 use pgha_core::{ClusterId, Generation, RaftId, StoreId};
 use pgha_proto::{FieldError, Parties, v1};
+use tonic::Status;
 
 use crate::types::Binding;
 
@@ -54,6 +55,16 @@ pub enum IdentityError {
         /// The store that it has.
         theirs: StoreId,
     },
+}
+
+impl From<IdentityError> for Status {
+    fn from(error: IdentityError) -> Self {
+        let text = error.to_string();
+        match error {
+            IdentityError::Field(_) => Self::invalid_argument(text),
+            _ => Self::failed_precondition(text),
+        }
+    }
 }
 
 /// This member, as it introduces itself.

@@ -13,7 +13,6 @@ use crate::clock;
 use crate::core::Core;
 use crate::election::ear::Presence;
 use crate::election::{prevote, supervisor};
-use crate::network::identity::IdentityError;
 use crate::types::Vote;
 
 /// For the log to reach what a leader that hands over has.
@@ -50,7 +49,7 @@ impl RaftService {
 
     fn admit(&self, identity: Option<&v1::Identity>) -> Result<Arc<Core>, Status> {
         let core = self.core()?;
-        core.check(identity).map_err(refused)?;
+        core.check(identity)?;
         Ok(core)
     }
 }
@@ -145,13 +144,6 @@ fn hear(core: &Core, vote: &Vote) {
 
 fn invalid(error: FieldError) -> Status {
     Status::invalid_argument(error.to_string())
-}
-
-fn refused(error: IdentityError) -> Status {
-    match error {
-        IdentityError::Field(error) => invalid(error),
-        other => Status::failed_precondition(other.to_string()),
-    }
 }
 
 fn stopped(error: impl std::error::Error) -> Status {

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, PoisonError};
 
+use openraft::EntryPayload;
 use tokio::sync::oneshot;
 
 use super::disk::Change;
@@ -37,8 +38,16 @@ impl Store {
     pub(crate) fn append(&self, entries: Vec<Entry>, done: Done) {
         let unsent = {
             let mut shared = self.shared();
+            let changes_membership = entries
+                .iter()
+                .any(|entry| matches!(entry.payload, EntryPayload::Membership(_)));
             match shared.image.append(entries) {
-                Ok(changes) => shared.queue(changes, Some(done)),
+                Ok(changes) => {
+                    if changes_membership {
+                        shared.tell_membership();
+                    }
+                    shared.queue(changes, Some(done))
+                }
                 Err(error) => Some((
                     done,
                     StoreFailure {
@@ -108,7 +117,10 @@ impl Store {
         }
         let snapshot = Arc::new(snapshot);
         snapshot_file::write(&self.inner.store_dir, &snapshot)?;
-        self.shared().snapshot = Some(snapshot.clone());
+        let mut shared = self.shared();
+        shared.snapshot = Some(snapshot.clone());
+        shared.tell_membership();
+        drop(shared);
         Ok(snapshot)
     }
 
@@ -145,6 +157,7 @@ impl Store {
             match change(&mut shared.image) {
                 // Whoever asked may have gone away.
                 Ok(changes) => {
+                    shared.tell_membership();
                     shared.queue(changes, Some(Box::new(|outcome| drop(done.send(outcome)))))
                 }
                 Err(refused) => {

@@ -11,6 +11,7 @@ mod durable;
 mod error;
 mod image;
 mod log;
+mod membership;
 mod open;
 mod record;
 mod sled_disk;
@@ -32,6 +33,7 @@ use pgha_core::{Epoch, StoreId};
 use tokio::sync::{oneshot, watch};
 
 pub use error::{StoreError, StoreFailure};
+pub use membership::LogMembership;
 pub use record::RecordError;
 
 use crate::types::Binding;
@@ -68,6 +70,7 @@ struct Shared {
     /// Gone when the store closes.
     jobs: Option<mpsc::Sender<Job>>,
     snapshot: Option<Arc<SnapshotFile>>,
+    membership: watch::Sender<Arc<LogMembership>>,
 }
 
 impl Store {
@@ -106,12 +109,14 @@ impl Store {
             .spawn(move || writer.run())
             .map_err(host)?;
         let store_id = opened.image.head.store_id.clone();
+        let membership = membership::of(&opened.image, opened.snapshot.as_ref());
         Ok(Self {
             inner: Arc::new(Inner {
                 shared: Mutex::new(Shared {
                     image: opened.image,
                     jobs: Some(jobs),
                     snapshot: opened.snapshot.map(Arc::new),
+                    membership: watch::Sender::new(Arc::new(membership)),
                 }),
                 store_id,
                 durable_epoch,

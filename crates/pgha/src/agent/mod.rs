@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
-use crate::lease::{Electorate, Grants, HolderHandle, HolderShared};
+use crate::lease::{Grants, HolderHandle, HolderShared};
 use crate::peers::Peers;
 use crate::server::{Prober, Worker};
 use crate::wake::Wake;
@@ -80,7 +80,6 @@ pub(crate) struct Agent {
     prober: Option<Prober>,
     job: Option<JoinHandle<()>>,
     secrets: Secrets,
-    electorate: Electorate,
     busy: Busy,
     restart_pending: Vec<String>,
     releases: Vec<JoinHandle<bool>>,
@@ -132,7 +131,6 @@ impl Agent {
             prober: None,
             job: None,
             secrets: Secrets::default(),
-            electorate: Electorate::default(),
             busy: Busy::default(),
             restart_pending: Vec::new(),
             releases: Vec::new(),

@@ -10,12 +10,14 @@ use pgha_guard::{Health, clock};
 use pgha_raft::{RoleView, StateView};
 
 use super::{Agent, Event, phase_number};
-use crate::lease::{Electorate, membership_id};
 
 impl Agent {
     pub(super) fn observe(&mut self, state: &StateView, role: &RoleView) {
         self.notice_changes(state);
-        self.tell_lease_threads(state, role);
+        if role.is_caught_up() {
+            let wait = state.state.settings.start_wait();
+            self.parts.grants.set_caught_up(wait);
+        }
         self.take_over_settings(state);
         let timing = state.state.settings.lease();
         let local = &mut self.local;
@@ -91,35 +93,6 @@ impl Agent {
         }
     }
 
-    fn tell_lease_threads(&mut self, view: &StateView, role: &RoleView) {
-        let wait = view.state.settings.start_wait();
-        let membership = membership_id(role.effective_membership.as_ref());
-        if role.is_caught_up() {
-            self.parts.grants.set_caught_up(wait);
-        }
-        if role.effective_membership.is_some() {
-            self.parts.grants.set_membership(membership, wait);
-        }
-        let sets = role
-            .committed_voters
-            .iter()
-            .chain(&role.effective_voters)
-            .cloned();
-        let electorate = Electorate {
-            quorums: Quorums::new(sets),
-            membership,
-            addresses: role
-                .members
-                .iter()
-                .map(|(id, peer)| (*id, peer.address.clone()))
-                .collect(),
-        };
-        if electorate != self.electorate {
-            self.electorate = electorate.clone();
-            self.parts.holder.set_electorate(electorate);
-        }
-    }
-
     /// What the settings and the members mean for files of this node.
     fn take_over_settings(&mut self, view: &StateView) {
         if !view.state.is_created() {
@@ -187,7 +160,12 @@ impl Agent {
             leader: role.leader.as_ref().map(|leader| leader.name.clone()),
             leads: role.is_leader && role.quorum_fresh && role.is_caught_up(),
             quorum: role.quorum_fresh,
-            quorums: self.electorate.quorums.clone(),
+            quorums: Quorums::new(
+                role.committed_voters
+                    .iter()
+                    .chain(&role.effective_voters)
+                    .cloned(),
+            ),
             voters: role
                 .voters
                 .iter()

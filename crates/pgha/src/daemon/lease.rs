@@ -8,7 +8,7 @@ use pgha_raft::Store;
 use super::Process;
 use super::front::Front;
 use super::group::Group;
-use crate::lease::{Grants, HolderHandle, HolderThread, LeaseService};
+use crate::lease::{ElectorateWatch, Grants, HolderHandle, HolderThread, LeaseService};
 use crate::wake::Wake;
 
 /// The two sides.
@@ -27,14 +27,18 @@ impl Lease {
         wake: &Wake,
     ) -> anyhow::Result<Self> {
         let binding = &group.binding;
-        let wait = group.raft.state().borrow().state.settings.start_wait();
-        let grants = Grants::new(store.clone(), process.started, wait, wake.clone());
+        let electorate = ElectorateWatch::new(store, group.raft.state());
+        let grants = Grants::new(
+            store.clone(),
+            electorate.clone(),
+            process.started,
+            wake.clone(),
+        );
         let grants = Arc::new(grants);
         let _ = front.lease.0.set(LeaseService {
             grants: Arc::clone(&grants),
-            cluster_id: binding.cluster_id.clone(),
-            generation: binding.generation,
-            raft_id: binding.raft_id,
+            electorate: electorate.clone(),
+            raft: Arc::clone(&group.raft),
         });
         let thread = HolderThread {
             name: process.config.name.clone(),
@@ -44,6 +48,7 @@ impl Lease {
             cluster_id: binding.cluster_id.clone(),
             generation: binding.generation,
             agent_stall: process.config.agent_stall,
+            electorate,
             grants: Arc::clone(&grants),
             gate: Arc::clone(&front.gate),
             shared: Arc::clone(&front.holder),

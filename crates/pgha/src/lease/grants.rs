@@ -4,19 +4,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pgha_core::decide::LocalGrant;
-use pgha_core::lease::{Answer, Grantor, LeaseTiming, Renewal, RenewalRefusal};
+use pgha_core::lease::{Answer, Grantor, LeaseTiming, Release, Renewal, RenewalRefusal};
 use pgha_core::report::ReleaseNote;
 use pgha_core::{Epoch, Mono};
 use pgha_guard::clock;
 use pgha_raft::{Store, StoreError};
 use tokio::sync::watch;
 
-use super::MembershipId;
+use super::electorate::{ElectorateWatch, MembershipId};
 use crate::wake::Wake;
 
 /// What this member has promised, and to whom.
 pub(crate) struct Grants {
     grantor: Mutex<Grantor<MembershipId>>,
+    electorate: ElectorateWatch,
     release: Mutex<Option<(Epoch, ReleaseNote)>>,
     store: Store,
     wake: Wake,
@@ -25,20 +26,35 @@ pub(crate) struct Grants {
 
 impl Grants {
     /// A grantor of a process that started at `started` and forgot what the one before promised.
-    pub(crate) fn new(store: Store, started: Mono, wait: Duration, wake: Wake) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        electorate: ElectorateWatch,
+        started: Mono,
+        wake: Wake,
+    ) -> Self {
         let adopted = store.adopted_epoch();
-        Self {
+        let wait = electorate.start_wait();
+        let grants = Self {
             grantor: Mutex::new(Grantor::started(adopted, started, wait)),
+            electorate,
             release: Mutex::default(),
             store,
             wake,
             adopted: watch::Sender::new(adopted),
-        }
+        };
+        // The membership that it starts with.
+        drop(grants.lock());
+        grants
     }
 
     /// The highest epoch on disk here.
     pub(crate) fn adopted(&self) -> Epoch {
         self.lock().adopted()
+    }
+
+    /// The highest epoch that this member has adopted or read in the log.
+    pub(crate) fn known(&self) -> Epoch {
+        self.lock().known()
     }
 
     /// Follows [`Self::adopted`]: a holder that sees a higher one closes its gate.
@@ -75,10 +91,10 @@ impl Grants {
         }
     }
 
-    /// A release of `epoch` with its secret. True where it fits the promise made here.
-    pub(crate) fn release(&self, epoch: Epoch, secret: &[u8], note: ReleaseNote) -> bool {
-        let fits = self.lock().release(epoch, secret);
-        if fits {
+    /// A release of `epoch` with its secret.
+    pub(crate) fn release(&self, epoch: Epoch, secret: &[u8], note: ReleaseNote) -> Release {
+        let release = self.lock().release(epoch, secret);
+        if release == Release::First {
             let mut kept = self.release.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.as_ref().is_none_or(|(known, _)| *known < epoch) {
                 *kept = Some((epoch, note));
@@ -86,17 +102,12 @@ impl Grants {
             drop(kept);
             self.wake.wake();
         }
-        fits
+        release
     }
 
     /// The log has reached what a current leader committed; what it says that a start waits.
     pub(crate) fn set_caught_up(&self, wait: Duration) {
         self.lock().set_caught_up(wait);
-    }
-
-    /// The effective membership.
-    pub(crate) fn set_membership(&self, membership: MembershipId, wait: Duration) {
-        self.lock().set_membership(membership, clock::now(), wait);
     }
 
     /// The log named a primary of `epoch`.
@@ -120,7 +131,14 @@ impl Grants {
         }
     }
 
+    /// The grantor, who knows the membership that this member has acknowledged by now. One that was
+    /// there and taken back while nobody looked was granted to nobody.
     fn lock(&self) -> MutexGuard<'_, Grantor<MembershipId>> {
-        self.grantor.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut grantor = self.grantor.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(membership) = self.electorate.membership() {
+            let wait = self.electorate.start_wait();
+            grantor.set_membership(membership, clock::now(), wait);
+        }
+        grantor
     }
 }

@@ -5,16 +5,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use pgha_core::lease::{Hold, Holder, LeaseTiming, ReleaseHash, Renewal};
+use pgha_core::lease::{Hold, Holder, LeaseTiming, ReleaseHash, Renewal, is_believable};
 use pgha_core::{ClusterId, decide::LeaseView};
 use pgha_core::{Epoch, Generation, Lsn, MemberName, Mono, Nonce, RaftId, StoreId};
 use pgha_guard::clock;
 use pgha_proto::{Parties, v1};
 use pgha_proxy::Gate;
+use pgha_raft::Peer;
 use tokio::sync::{mpsc, watch};
 
+use super::electorate::{Electorate, ElectorateWatch, MembershipId};
 use super::stream::{Given, GrantorStream, SENDS_MAX};
-use super::{Electorate, Grants, HolderShared};
+use super::{Grants, HolderShared};
 use crate::wake::Wake;
 
 /// Longer than anybody waits.
@@ -29,7 +31,6 @@ enum Order {
         release_hash: ReleaseHash,
     },
     Drop,
-    Electorate(Electorate),
     Timing(LeaseTiming),
 }
 
@@ -53,11 +54,6 @@ impl HolderHandle {
     /// Renews nothing any more.
     pub(crate) fn drop_lease(&self) {
         self.order(Order::Drop);
-    }
-
-    /// Whom to ask.
-    pub(crate) fn set_electorate(&self, electorate: Electorate) {
-        self.order(Order::Electorate(electorate));
     }
 
     /// The lease time of epochs to come.
@@ -85,6 +81,7 @@ pub(crate) struct HolderThread {
     pub(crate) cluster_id: ClusterId,
     pub(crate) generation: Generation,
     pub(crate) agent_stall: Duration,
+    pub(crate) electorate: ElectorateWatch,
     pub(crate) grants: Arc<Grants>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) shared: Arc<HolderShared>,
@@ -101,6 +98,7 @@ impl HolderThread {
             .build()?;
         let run = Run {
             adopted: self.grants.watch_adopted(),
+            changes: self.electorate.clone(),
             thread: self,
             publish,
             lease: None,
@@ -125,6 +123,7 @@ struct Lease {
 struct Run {
     thread: HolderThread,
     adopted: watch::Receiver<Epoch>,
+    changes: ElectorateWatch,
     publish: watch::Sender<LeaseView>,
     lease: Option<Lease>,
     electorate: Electorate,
@@ -141,7 +140,7 @@ impl Run {
                 biased;
                 order = inbox.recv() => match order {
                     Some(order) => {
-                        let begins = matches!(order, Order::Hold { .. } | Order::Electorate(_));
+                        let begins = matches!(order, Order::Hold { .. });
                         self.obey(order);
                         if begins {
                             next_send = clock::now();
@@ -159,7 +158,11 @@ impl Run {
                         lease.holder.heard_epoch(adopted);
                     }
                 }
+                () = self.changes.changed() => {}
                 () = tokio::time::sleep(due) => {}
+            }
+            if self.follow_membership() {
+                next_send = clock::now();
             }
             let now = clock::now();
             if now >= next_send {
@@ -217,13 +220,6 @@ impl Run {
                     lease.holder.abandon();
                 }
             }
-            Order::Electorate(electorate) => {
-                if let Some(lease) = &mut self.lease {
-                    lease.holder.set_quorums(electorate.quorums.clone());
-                }
-                self.electorate = electorate;
-                self.connect();
-            }
             Order::Timing(timing) => {
                 let board = self
                     .thread
@@ -238,9 +234,26 @@ impl Run {
         }
     }
 
+    /// Looked at before each send and each count, whatever woke the loop.
+    fn follow_membership(&mut self) -> bool {
+        let electorate = self.changes.electorate();
+        if electorate == self.electorate {
+            return false;
+        }
+        if let Some(lease) = &mut self.lease {
+            lease.holder.set_quorums(electorate.quorums.clone());
+        }
+        self.electorate = electorate;
+        self.connect();
+        true
+    }
+
     fn take(&mut self, given: &Given) {
         let Some(lease) = &mut self.lease else { return };
-        lease.holder.heard_epoch(given.adopted);
+        // Nor does this end on the word of somebody who speaks of what cannot be.
+        if is_believable(given.adopted, *self.adopted.borrow()) {
+            lease.holder.heard_epoch(given.adopted);
+        }
         if given.granted && given.epoch == lease.holder.epoch() {
             lease.holder.granted(given.by, given.send, clock::now());
         }
@@ -276,7 +289,7 @@ impl Run {
         Some(interval)
     }
 
-    fn ask_self(&self, send: u64, renewal: Renewal<super::MembershipId>) {
+    fn ask_self(&self, send: u64, renewal: Renewal<MembershipId>) {
         let grants = Arc::clone(&self.thread.grants);
         let answers = self.answers.0.clone();
         let by = self.thread.raft_id;
@@ -293,13 +306,10 @@ impl Run {
         });
     }
 
-    fn request(
-        &self,
-        to: RaftId,
-        send: u64,
-        renewal: &Renewal<super::MembershipId>,
-    ) -> v1::RenewRequest {
+    fn request(&self, to: RaftId, send: u64, renewal: &Renewal<MembershipId>) -> v1::RenewRequest {
         let (term, leader_raft_id, index) = renewal.membership;
+        // Not the store of somebody who has taken over the address.
+        let store = self.electorate.peers.get(&to).map(|peer| &peer.store_id);
         v1::RenewRequest {
             identity: Some(v1::Identity::from(&Parties {
                 cluster_id: self.thread.cluster_id.clone(),
@@ -307,7 +317,7 @@ impl Run {
                 from: self.thread.raft_id,
                 from_store: self.thread.store_id.clone(),
                 to,
-                to_store: None,
+                to_store: store.filter(|id| !id.0.is_empty()).cloned(),
             })),
             epoch: renewal.epoch.0,
             nonce: renewal.nonce.0,
@@ -327,10 +337,12 @@ impl Run {
 
     /// Keeps one stream to each voter that this member may have to ask.
     fn connect(&mut self) {
-        let wanted = &self.electorate.addresses;
-        self.streams
-            .retain(|id, (address, _)| wanted.get(id) == Some(address));
-        for (id, address) in wanted {
+        let wanted = &self.electorate.peers;
+        self.streams.retain(|id, (address, _)| {
+            let peer = wanted.get(id);
+            peer.is_some_and(|peer| peer.address == *address)
+        });
+        for (id, Peer { address, .. }) in wanted {
             if *id == self.thread.raft_id || self.streams.contains_key(id) {
                 continue;
             }

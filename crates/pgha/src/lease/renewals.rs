@@ -4,14 +4,16 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::Stream;
-use pgha_core::lease::{LeaseTiming, Renewal};
-use pgha_core::{ClusterId, Epoch, Generation, Lsn, Nonce, RaftId};
-use pgha_proto::{Parties, v1};
+use pgha_core::lease::{LeaseTiming, Renewal, RenewalRefusal};
+use pgha_core::{Epoch, Lsn, Nonce};
+use pgha_proto::v1;
+use pgha_raft::RaftNode;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Grants, MembershipId, membership_id};
+use super::Grants;
+use super::electorate::{ElectorateWatch, MembershipId, membership_id};
 
 /// Answers that wait to be sent on one stream; a holder that does not read loses its lease anyway.
 const ANSWERS_MAX: usize = 32;
@@ -24,37 +26,35 @@ pub(crate) struct LeaseSlot(pub(crate) Arc<OnceLock<LeaseService>>);
 #[derive(Clone)]
 pub(crate) struct LeaseService {
     pub(crate) grants: Arc<Grants>,
-    pub(crate) cluster_id: ClusterId,
-    pub(crate) generation: Generation,
-    pub(crate) raft_id: RaftId,
+    pub(crate) electorate: ElectorateWatch,
+    pub(crate) raft: Arc<RaftNode>,
 }
 
 impl LeaseService {
-    async fn answer(&self, request: &v1::RenewRequest) -> Result<v1::RenewReply, Status> {
-        let parties = Parties::try_from(request.identity.as_ref())
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let for_me = parties.cluster_id == self.cluster_id
-            && parties.generation == self.generation
-            && parties.to == self.raft_id;
-        if !for_me {
-            let text = format!(
-                "the renewal is for cluster {}, generation {}, raft id {}; this member is raft id \
-                 {} of cluster {}, generation {}",
-                parties.cluster_id,
-                parties.generation,
-                parties.to,
-                self.raft_id,
-                self.cluster_id,
-                self.generation
-            );
+    pub(super) async fn answer(
+        &self,
+        request: &v1::RenewRequest,
+    ) -> Result<v1::RenewReply, Status> {
+        let identity = request.identity.as_ref();
+        let parties = self.raft.check_identity(identity)?;
+        let renewal = renewal(request)?;
+        if self.electorate.rules_out(parties.from, renewal.membership) {
+            let text = format!("raft id {} is no member of this cluster", parties.from);
             return Err(Status::failed_precondition(text));
         }
-        let renewal = renewal(request)?;
         let outcome = self
             .grants
             .renew(&renewal)
             .await
             .map_err(|error| Status::unavailable(error.to_string()))?;
+        if outcome == Err(RenewalRefusal::Unbelievable) {
+            let text = format!(
+                "the renewal speaks of epoch {}, which no cluster reaches; this member knows of {}",
+                renewal.epoch.max(renewal.adopted),
+                self.grants.known()
+            );
+            return Err(Status::failed_precondition(text));
+        }
         Ok(v1::RenewReply {
             send: request.send,
             granted: outcome.is_ok(),

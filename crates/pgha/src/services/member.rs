@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
+use pgha_core::lease::Release;
 use pgha_core::{Epoch, Lsn, MemberName, Mono, Reason};
 use pgha_guard::clock;
 use pgha_proto::v1;
@@ -126,8 +127,7 @@ impl Member for MemberService {
         let joined = self.joined()?;
         let parties = joined
             .raft
-            .check_identity(request.get_ref().identity.as_ref())
-            .map_err(|error| Status::failed_precondition(error.to_string()))?;
+            .check_identity(request.get_ref().identity.as_ref())?;
         let identity = joined
             .raft
             .identity_to(parties.from, Some(parties.from_store));
@@ -170,21 +170,18 @@ impl Member for MemberService {
     ) -> Result<Response<v1::ReleaseReply>, Status> {
         let joined = self.joined()?;
         let request = request.into_inner();
-        let mine = joined.raft.state().borrow().state.cluster_id.clone();
-        if request.cluster_id != mine.0 {
-            let text = format!("this member belongs to cluster {mine}");
-            return Err(Status::failed_precondition(text));
-        }
+        release::check(&joined.raft.state().borrow().state, &request)?;
         let note = release::note(
             &request.cause,
             request.seen_to_fenced_us,
             request.seen_to_empty_us,
             (request.shutdown_lsn != 0).then_some(Lsn(request.shutdown_lsn)),
         );
-        let accepted = joined
+        let release = joined
             .grants
             .release(Epoch(request.epoch), &request.secret, note);
-        let reason = if accepted {
+        // A repeated one is answered alike and does nothing: each does its work once.
+        if release == Release::First {
             tracing::info!(
                 epoch = request.epoch,
                 holder = request.holder,
@@ -194,6 +191,9 @@ impl Member for MemberService {
             if !request.relayed {
                 self.relay(&request);
             }
+        }
+        let accepted = release.fits();
+        let reason = if accepted {
             String::new()
         } else {
             "the secret does not fit a promise made here".to_owned()

@@ -4,6 +4,7 @@
 mod crash;
 mod damage;
 mod failing;
+mod membership;
 mod opening;
 mod suite;
 

@@ -48,6 +48,7 @@ impl Agent {
         let releasing = Releasing {
             shutdown_lsn,
             cluster_id: state.state.cluster_id.clone(),
+            generation: state.state.generation,
             epoch,
             secret,
             holder: self.site_name().clone(),
