@@ -16,6 +16,9 @@ use crate::world::World;
 /// `max_slot_wal_keep_size` of the model.
 const SLOT_BYTES_MAX: u64 = 16 << 10;
 
+/// The step in which a cancelled job has ended.
+pub(crate) const CANCELLED: u8 = 9;
+
 /// The model's copies are whole at once, and say what was lost before it is gone.
 const REPLACED: JobDone = JobDone::Replaced {
     lost: None,
@@ -38,9 +41,9 @@ impl World {
         }
     }
 
+    /// Nobody looks into the directory now: what its sidecar knows of it, it knows from the job.
     fn mark(&mut self, node: usize) {
         self.nodes[node].disk.marker = true;
-        self.examine(node);
     }
 
     fn unmark(&mut self, node: usize, done: JobDone) {
@@ -54,7 +57,15 @@ impl World {
         let Some(running) = sidecar.and_then(|s| s.job.as_ref()).filter(|j| j.id == job) else {
             return;
         };
-        match (running.kind.clone(), step) {
+        let kind = running.kind.clone();
+        let job_seen = sidecar.and_then(|s| s.local.job.as_ref());
+        if job_seen.is_some_and(|seen| seen.cancelled) {
+            if step == CANCELLED {
+                self.job_failed(node, "it was cancelled");
+            }
+            return;
+        }
+        match (kind, step) {
             (JobKind::Initialize, _) => self.initialize(node),
             (JobKind::Settle, 1) => self.cut_receiver(node, job),
             (JobKind::Settle, _) => self.settle(node, job),

@@ -3,6 +3,7 @@
 use pgha_core::decide::{JobDone, JobKind};
 
 use crate::event::NodeEvent;
+use crate::job::CANCELLED;
 use crate::node::RunningJob;
 use crate::time::Nanos;
 use crate::world::World;
@@ -42,11 +43,25 @@ impl World {
     }
 
     pub(crate) fn cancel_job(&mut self, node: usize) {
-        if let Some(sidecar) = &mut self.nodes[node].sidecar {
-            sidecar.job = None;
-            sidecar.local.job = None;
+        let Some(sidecar) = &mut self.nodes[node].sidecar else {
+            return;
+        };
+        if !sidecar.local.cancels() {
+            return;
         }
-        self.examine(node);
+        let nonce = sidecar.me.nonce;
+        let replacing = sidecar.local.replacing().is_some();
+        match sidecar.job.as_ref().map(|job| job.id).filter(|_| replacing) {
+            // A killed program is waited for.
+            Some(id) => {
+                let ends = self.span(1, 300);
+                self.sidecar_in(node, ends, NodeEvent::Job(nonce, id, CANCELLED));
+            }
+            None => {
+                sidecar.job = None;
+                self.examine(node);
+            }
+        }
         self.dirty(node);
     }
 

@@ -197,6 +197,8 @@ pub struct Job {
     pub since: Mono,
     /// How far it is, for people.
     pub progress: Option<String>,
+    /// It was told to end, and has not ended yet.
+    pub cancelled: bool,
 }
 
 /// A job that failed.

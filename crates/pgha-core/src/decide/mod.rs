@@ -12,6 +12,7 @@ mod input;
 mod local;
 mod plan;
 mod primary;
+mod replacing;
 mod revoked;
 mod seen;
 mod tell;
@@ -77,6 +78,9 @@ pub fn slot_name(timeline: TimelineId, member: &MemberName) -> String {
 
 fn reconcile(input: &Input<'_>, decision: &mut Decision) {
     if input.local.shutting_down && stops(input, decision) {
+        return;
+    }
+    if replacing::replacing(input, decision) {
         return;
     }
     match &input.state.phase {

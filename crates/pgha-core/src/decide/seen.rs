@@ -139,6 +139,10 @@ impl Local {
 
     /// The data directory was looked into, with nothing running.
     pub fn finds(&mut self, data: Data) {
+        if self.replacing().is_some() {
+            // It was looked into before the job began, or in the middle of it.
+            return;
+        }
         if let Data::Cluster(cluster) = &data
             && cluster.was_primary
         {
@@ -150,10 +154,14 @@ impl Local {
 
     /// A job begins.
     pub fn begins(&mut self, kind: JobKind, now: Mono) {
+        if kind.replaces_data() {
+            self.loses_data();
+        }
         self.job = Some(Job {
             kind,
             since: now,
             progress: None,
+            cancelled: false,
         });
     }
 
@@ -189,9 +197,11 @@ impl Local {
         }
     }
 
-    /// The running job came to nothing. A clone counts as the same from whomever it copies.
+    /// The running job came to nothing; what was cancelled did not fail. A clone counts as the same from whomever it copies.
     pub fn fails(&mut self, detail: String, now: Mono) {
-        let Some(job) = self.job.take() else { return };
+        let Some(job) = self.job.take().filter(|job| !job.cancelled) else {
+            return;
+        };
         let same = |failed: &&JobFailure| {
             std::mem::discriminant(&failed.kind) == std::mem::discriminant(&job.kind)
         };

@@ -65,7 +65,7 @@ pub fn standing(input: &Input<'_>) -> Option<Standing> {
         return None;
     };
     let local = input.local;
-    if local.adopted < input.state.epoch || local.shutting_down {
+    if local.adopted < input.state.epoch || local.shutting_down || local.replacing().is_some() {
         return None;
     }
     let Data::Cluster(cluster) = &local.data else {

@@ -76,17 +76,23 @@ const ENV_REMOVE: [&str; 8] = [
     "PGPASSFILE",
 ];
 
+/// Refuses while a marker stands (P8).
+pub fn refuse_unfinished(layout: &Layout) -> Result<(), StartError> {
+    if Marker::stands(&layout.run_dir)? {
+        return Err(StartError::JobUnfinished {
+            data_dir: layout.data_dir.clone(),
+        });
+    }
+    Ok(())
+}
+
 /// The command that starts PostgreSQL. Refused while a marker stands.
 pub fn postgres_command(
     installation: &Installation,
     layout: &Layout,
     options: &StartOptions,
 ) -> Result<PostgresCommand, StartError> {
-    if Marker::stands(&layout.run_dir)? {
-        return Err(StartError::JobUnfinished {
-            data_dir: layout.data_dir.clone(),
-        });
-    }
+    refuse_unfinished(layout)?;
     let mut args = vec![
         "-D".to_owned(),
         layout.data_dir.to_string_lossy().into_owned(),

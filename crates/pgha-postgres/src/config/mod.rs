@@ -16,7 +16,9 @@ mod parameters;
 mod quote;
 
 pub use check::{CheckError, check_parameters};
-pub use command_line::{PostgresCommand, StartError, StartOptions, StartRole, postgres_command};
+pub use command_line::{
+    PostgresCommand, StartError, StartOptions, StartRole, postgres_command, refuse_unfinished,
+};
 pub use conninfo::{Conninfo, Passfile, PassfileError};
 pub use hba::{AuthenticationError, HbaAddress, HbaAddressError, HbaOptions, write_authentication};
 pub use hba_lint::{HbaError, lint_hba};

@@ -69,10 +69,13 @@ pub(crate) async fn run(
             status = child.wait() => break status,
             () = run.cancel.cancelled() => {
                 end(&mut child, &group).await;
+                // What it said last tells whether the directory was touched.
+                drain(&mut lines, &mut note).await;
                 return Err(JobError::Cancelled { kind: run.kind });
             }
             () = sleep_until(stalled_at) => {
                 end(&mut child, &group).await;
+                drain(&mut lines, &mut note).await;
                 let (kind, limit) = (run.kind, run.stall_limit);
                 return Err(JobError::Stalled { kind, limit, tail: tail.text() });
             }

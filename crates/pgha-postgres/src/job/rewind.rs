@@ -168,3 +168,73 @@ fn conninfo(options: &RewindOptions) -> Result<String, JobError> {
         .with_dead_peer_limits()?;
     Ok(conninfo.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Version;
+
+    /// Once it is let go it says that it begins to copy, leaves a sign, and lives until it is killed.
+    fn program_that_copies(bin_dir: &Path) -> Installation {
+        let script = "#!/bin/sh\ncd \"${0%/*}\"\n: >begun\nuntil [ -e go ]; do sleep 0.01; done\n\
+                      echo 'pg_rewind: need to copy 1 MB' >&2\n: >copying\nexec sleep 60\n";
+        let program = bin_dir.join("pg_rewind");
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        Installation {
+            bin_dir: bin_dir.to_owned(),
+            version: Version {
+                major: 15,
+                minor: 0,
+            },
+        }
+    }
+
+    /// One thread: what the program says before the cancelling has not been read by then.
+    #[tokio::test]
+    async fn what_a_cancelled_rewind_said_last_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout {
+            data_dir: dir.path().join("data"),
+            run_dir: dir.path().join("run"),
+            conf_dir: dir.path().join("conf"),
+            socket_dir: dir.path().join("run"),
+        };
+        fs::create_dir(&layout.data_dir).unwrap();
+        let installation = program_that_copies(dir.path());
+        let options = RewindOptions {
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+            user: "replicator".to_owned(),
+            passfile: dir.path().join("passfile"),
+            member: "n1".to_owned(),
+            epoch: Epoch(1),
+            stall_limit: Duration::from_secs(60),
+        };
+        let mut job = rewind(installation, layout.clone(), options);
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        let left = |name: &str| {
+            assert!(std::time::Instant::now() < until, "no {name}");
+            dir.path().join(name).exists()
+        };
+        while !left("begun") {
+            tokio::task::yield_now().await;
+        }
+        fs::write(dir.path().join("go"), "").unwrap();
+        while !left("copying") {
+            std::thread::yield_now();
+        }
+        job.cancel();
+        let outcome = job.wait().await;
+        assert!(
+            matches!(outcome, Err(JobError::NotRewindable { .. })),
+            "{outcome:?}"
+        );
+        assert!(Marker::stands(&layout.run_dir).unwrap(), "half rewound");
+    }
+}

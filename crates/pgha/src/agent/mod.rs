@@ -27,6 +27,7 @@ use crate::server::{Prober, Worker};
 use crate::wake::Wake;
 
 pub(crate) use events::Event;
+use execute::RunningJob;
 pub(crate) use observe::wall_clock;
 use secrets::Secrets;
 
@@ -78,7 +79,7 @@ pub(crate) struct Agent {
     /// When the guard is to be looked at again.
     guard_look: Mono,
     prober: Option<Prober>,
-    job: Option<JoinHandle<()>>,
+    job: Option<RunningJob>,
     secrets: Secrets,
     busy: Busy,
     restart_pending: Vec<String>,

@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use pgha_core::TimelineId;
 use pgha_core::decide::Upstream;
 use pgha_guard::{Start, StartRole};
-use pgha_postgres::config::{StartOptions, StartRole as Limits, install, postgres_command};
+use pgha_postgres::config::{
+    StartOptions, StartRole as Limits, install, postgres_command, refuse_unfinished,
+};
 use pgha_postgres::{ControlData, prepare_primary, prepare_standby, timeline};
 
 use super::{Site, Worker};
@@ -34,13 +36,20 @@ pub(crate) enum StartAs {
 }
 
 impl Worker {
-    /// Prepares the data directory and the command line. The receiver is off in every start: what
-    /// is in the directory is compared first.
-    pub(crate) async fn plan_start(
+    /// Prepares the data directory and the command line, and gives the order. Nobody else has the
+    /// directory before it is given.
+    pub(crate) async fn start(
         &self,
         start_as: &StartAs,
         role: StartRole,
-    ) -> anyhow::Result<Start> {
+        order: impl FnOnce(Start) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let _directory = self.directory().await?;
+        order(self.plan_start(start_as, role).await?)
+    }
+
+    /// The receiver is off in every start: what is in the directory is compared first.
+    async fn plan_start(&self, start_as: &StartAs, role: StartRole) -> anyhow::Result<Start> {
         let mut desk = self.desk().await;
         desk.session = None;
         desk.settings.upstream = None;
@@ -69,6 +78,8 @@ fn plan(
     start_as: &StartAs,
     role: StartRole,
 ) -> anyhow::Result<Start> {
+    // First of all: a file that is changed under a rewind is lost, or ends in its result.
+    refuse_unfinished(&site.layout)?;
     let data_dir = &site.layout.data_dir;
     let limits = match start_as {
         StartAs::Primary => {
@@ -115,5 +126,104 @@ fn listen_addresses(ip: std::net::IpAddr) -> String {
         "*".to_owned()
     } else {
         ip.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+    use pgha_core::Epoch;
+    use pgha_postgres::config::INCLUDE_FILE;
+    use pgha_postgres::{Installation, JobKind, Layout, Marker, Version};
+
+    use super::*;
+
+    const STANDBY: StartAs = StartAs::Standby {
+        pinned: None,
+        upstream: None,
+    };
+    const ROLE: StartRole = StartRole::Standby { epoch: Epoch(1) };
+
+    /// A worker over an empty data directory.
+    fn worker(dir: &std::path::Path) -> Worker {
+        let layout = Layout {
+            data_dir: dir.join("postgres"),
+            run_dir: dir.join("run"),
+            conf_dir: dir.join("conf"),
+            socket_dir: dir.join("run"),
+        };
+        std::fs::create_dir(&layout.data_dir).expect("a directory");
+        std::fs::create_dir(&layout.run_dir).expect("a directory");
+        Worker::new(Arc::new(Site {
+            name: "n1".into(),
+            cluster: "main".to_owned(),
+            installation: Installation {
+                bin_dir: "/nonexistent".into(),
+                version: Version {
+                    major: 15,
+                    minor: 0,
+                },
+            },
+            layout,
+            listen: "127.0.0.1:5433".parse().expect("an address"),
+            superuser: "postgres".to_owned(),
+            replication_user: "replicator".to_owned(),
+            direct: false,
+            user_hba: Vec::new(),
+        }))
+    }
+
+    #[tokio::test]
+    async fn a_start_waits_for_a_cancelled_job_but_not_for_ever() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let worker = worker(dir.path());
+        let job = worker.directory().await.expect("nobody else");
+        let refused = worker.directory_within(Duration::from_millis(1)).await;
+        let why = refused.expect_err("it is not free").to_string();
+        assert!(why.contains("has not ended"), "{why}");
+
+        let mut ordered = false;
+        let order = |_| {
+            ordered = true;
+            Ok(())
+        };
+        let mut start = Box::pin(worker.start(&StartAs::Primary, ROLE, order));
+        assert!(start.as_mut().now_or_never().is_none());
+        drop(job);
+        start.await.expect("the directory is free");
+        assert!(ordered);
+    }
+
+    #[tokio::test]
+    async fn no_job_begins_between_the_look_at_the_marker_and_the_order() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let worker = worker(dir.path());
+        let other = worker.clone();
+        let order = |_| {
+            let turn = other.directory().now_or_never();
+            anyhow::ensure!(turn.is_none(), "a job could begin here");
+            Ok(())
+        };
+        let started = worker.start(&StartAs::Primary, ROLE, order).await;
+        started.expect("held until the order is given");
+        worker.directory().await.expect("and free afterwards");
+    }
+
+    #[tokio::test]
+    async fn under_the_marker_nothing_is_written_before_the_start_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let worker = worker(dir.path());
+        let layout = &worker.site().layout;
+        drop(Marker::begin(&layout.run_dir, JobKind::Rewind, Epoch(1)).expect("a marker"));
+        for role in [STANDBY, StartAs::Primary] {
+            let refused = worker.start(&role, ROLE, |_| Ok(())).await;
+            let why = refused.expect_err("the marker stands").to_string();
+            assert!(why.contains("has not finished"), "{why}");
+            let found = std::fs::read_dir(&layout.data_dir).expect("a directory");
+            assert_eq!(found.count(), 0, "no signal file, no {INCLUDE_FILE}");
+        }
     }
 }

@@ -3,19 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use pgha_postgres::config::ManagedSettings;
 use pgha_postgres::{Session, SessionError};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
 use super::Site;
 
 const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// Whoever has the data directory, and should not any more, is waited for so long: a killed program
+/// is gone within half of it.
+const DIRECTORY_MAX: Duration = Duration::from_secs(10);
 
 /// The worker: everything that changes something in PostgreSQL takes its turn here.
 #[derive(Clone)]
 pub(crate) struct Worker {
     site: Arc<Site>,
     desk: Arc<Mutex<Desk>>,
+    directory: Arc<Mutex<()>>,
 }
 
 /// What the one at work has in hand.
@@ -35,6 +40,7 @@ impl Worker {
         Self {
             site,
             desk: Arc::new(Mutex::new(desk)),
+            directory: Arc::default(),
         }
     }
 
@@ -44,6 +50,27 @@ impl Worker {
 
     pub(crate) async fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().await
+    }
+
+    /// The data directory for oneself: for a start of PostgreSQL until it is ordered, for a step that
+    /// replaces the data until it has ended, cancelled or not. So none begins between the look at the
+    /// marker (P8) and the start that rests on it.
+    pub(crate) async fn directory(&self) -> anyhow::Result<OwnedMutexGuard<()>> {
+        self.directory_within(DIRECTORY_MAX).await
+    }
+
+    pub(super) async fn directory_within(
+        &self,
+        limit: Duration,
+    ) -> anyhow::Result<OwnedMutexGuard<()>> {
+        let turn = Arc::clone(&self.directory).lock_owned();
+        tokio::time::timeout(limit, turn).await.with_context(|| {
+            format!(
+                "{} is still being worked on after {limit:?}: an earlier clone, rewind, \
+                     initdb or start has not ended",
+                self.site.layout.data_dir.display()
+            )
+        })
     }
 
     /// Opens the worker's session ahead of its first use: in a failover eleven milliseconds count.

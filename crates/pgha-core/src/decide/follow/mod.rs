@@ -6,18 +6,18 @@ mod running;
 mod stopped;
 
 use crate::Reason;
-use crate::decide::local::DataCluster;
+use crate::decide::local::{DataCluster, JobKind};
 use crate::decide::{Action, Data, Decision, Input, Tree, refuse_data};
 use crate::report::{MemberState, Role};
 use crate::state::PrimaryRecord;
-use replace::{abandoned_job, clone};
+use replace::clone;
 
 pub(super) fn follow(input: &Input<'_>, record: &PrimaryRecord, decision: &mut Decision) {
     decision.is(Role::None, MemberState::Stopped, Reason::WaitingForPrimary);
     if input.local.lease.epoch.0 > 0 && input.local.lease.epoch < record.epoch {
         decision.act(Action::DropLease);
     }
-    if abandoned_job(input, record) {
+    if is_promoting(input) {
         decision.act(Action::CancelJob);
     }
     if refuse_data(input, decision) {
@@ -29,6 +29,12 @@ pub(super) fn follow(input: &Input<'_>, record: &PrimaryRecord, decision: &mut D
         Data::Unfinished => clone(input, record, Reason::Cloning, decision),
         Data::Cluster(cluster) => with_data(input, record, cluster, decision),
     }
+}
+
+/// A promotion for an epoch that has ended meanwhile.
+fn is_promoting(input: &Input<'_>) -> bool {
+    let job = input.local.job.as_ref();
+    job.is_some_and(|job| matches!(job.kind, JobKind::Promote { .. }))
 }
 
 fn with_data(

@@ -24,7 +24,6 @@ pub(super) fn rewind(input: &Input<'_>, record: &PrimaryRecord, decision: &mut D
             epoch: record.epoch,
         };
         begin(input, kind, decision);
-        progress(input, decision);
     } else {
         decision.is(
             Role::None,
@@ -47,11 +46,7 @@ pub(super) fn clone(
     if !input.raft.quorum {
         return decision.is(Role::None, MemberState::Stopped, Reason::NoQuorum);
     }
-    let begun = matches!(
-        input.local.job.as_ref().map(|job| &job.kind),
-        Some(JobKind::Clone { .. })
-    );
-    if !record.opened || (!begun && primary_report(input, record).is_none()) {
+    if !record.opened || primary_report(input, record).is_none() {
         return decision.is(Role::None, MemberState::Stopped, Reason::WaitingForPrimary);
     }
     decision.is(Role::None, MemberState::Cloning, Reason::Cloning);
@@ -64,16 +59,10 @@ pub(super) fn clone(
         },
         decision,
     );
-    progress(input, decision);
 }
 
 /// A replica that streams, so that the primary is spared; the primary after a failure.
 fn clone_source(input: &Input<'_>, record: &PrimaryRecord) -> MemberName {
-    if let Some(job) = &input.local.job
-        && let JobKind::Clone { from, .. } = &job.kind
-    {
-        return from.clone();
-    }
     let failed = input
         .local
         .failed
@@ -87,21 +76,4 @@ fn clone_source(input: &Input<'_>, record: &PrimaryRecord) -> MemberName {
         .values()
         .find(|heard| !failed && heard.refused_at.is_none() && good(&heard.report))
         .map_or_else(|| record.node.clone(), |heard| heard.report.name.clone())
-}
-
-fn progress(input: &Input<'_>, decision: &mut Decision) {
-    if let Some(job) = &input.local.job {
-        decision.why.detail.clone_from(&job.progress);
-    }
-}
-
-/// A copy or rewind from a source that the cluster has moved away from.
-pub(super) fn abandoned_job(input: &Input<'_>, record: &PrimaryRecord) -> bool {
-    match input.local.job.as_ref().map(|job| &job.kind) {
-        Some(JobKind::Clone { epoch, .. } | JobKind::Rewind { epoch, .. }) => {
-            *epoch != record.epoch
-        }
-        Some(JobKind::Promote { .. }) => true,
-        Some(JobKind::Initialize | JobKind::Settle | JobKind::Checkpoint { .. }) | None => false,
-    }
 }

@@ -6,5 +6,6 @@ mod entries;
 mod follow;
 mod handover;
 mod primary;
+mod replacing;
 mod scene;
 mod views;

@@ -26,7 +26,11 @@ impl Agent {
             }
             Err(error) => {
                 let detail = format!("{error:#}");
-                tracing::warn!(?kind, error = detail, "failed");
+                if self.local.job.as_ref().is_some_and(|job| job.cancelled) {
+                    tracing::info!(?kind, detail, "ended as it was cancelled");
+                } else {
+                    tracing::warn!(?kind, error = detail, "failed");
+                }
                 self.local.fails(detail, clock::now());
                 self.inspect();
             }

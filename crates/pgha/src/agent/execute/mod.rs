@@ -17,6 +17,7 @@ use super::Agent;
 use crate::server::StartAs;
 
 pub(super) use guard::order;
+pub(super) use job::RunningJob;
 
 impl Agent {
     pub(super) fn execute(&mut self, action: &Action) {

@@ -19,6 +19,9 @@ impl Agent {
         if self.busy.starting || self.busy.guard || !matches!(self.local.tree, Tree::Empty) {
             return;
         }
+        if self.local.replacing().is_some() {
+            return;
+        }
         let Some(guard) = self.guard() else { return };
         let Some(start_role) = self.take_role(&role) else {
             return;
@@ -27,9 +30,8 @@ impl Agent {
         self.watch_postgres();
         let events = self.events.0.clone();
         tokio::spawn(async move {
-            let planned = worker.plan_start(&role, start_role).await;
-            let ordered = planned.and_then(|start| Ok(guard.send(&Order::Start(start))?));
-            if let Err(error) = ordered {
+            let order = |start| Ok(guard.send(&Order::Start(start))?);
+            if let Err(error) = worker.start(&role, start_role, order).await {
                 let _ = events.send(Event::StartFailed(format!("{error:#}")));
             }
         });

@@ -13,6 +13,7 @@ use pgha_core::decide::{JobDone, JobKind};
 use pgha_core::lineage::Position;
 use pgha_core::{ClusterState, Secret};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 
@@ -30,10 +31,18 @@ pub(crate) struct JobContext {
     /// Where a drawn password is kept.
     pub(crate) password_path: PathBuf,
     pub(crate) progress: mpsc::UnboundedSender<String>,
+    /// Ends a clone or a rewind. Its task goes on until the program is gone.
+    pub(crate) cancel: CancellationToken,
 }
 
 /// Does the job.
 pub(crate) async fn run_job(kind: JobKind, context: JobContext) -> anyhow::Result<JobDone> {
+    let _directory = match kind.replaces_data() {
+        true => Some(context.worker.directory().await?),
+        false => None,
+    };
+    // Cancelled before it had the directory: it leaves that alone.
+    anyhow::ensure!(!context.cancel.is_cancelled(), "it was cancelled");
     match kind {
         JobKind::Initialize => initialize::initialize(&context).await,
         JobKind::Settle => settle::settle(&context.worker).await,

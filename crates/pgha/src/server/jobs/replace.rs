@@ -7,7 +7,6 @@ use pgha_core::lineage::Verdict;
 use pgha_core::{ClusterState, Epoch, Lsn, MemberName};
 use pgha_postgres::job::{CloneOptions, JobOutcome, RewindOptions};
 use pgha_postgres::{Displace, Job, job};
-use tokio::sync::mpsc;
 
 use super::{JobContext, STALL_MAX};
 
@@ -29,7 +28,7 @@ pub(super) async fn clone(
         displace: Displace::Keep(1),
     };
     let running = job::clone(site.installation.clone(), site.layout.clone(), options);
-    let outcome = finish(running, from, "copied", &context.progress).await?;
+    let outcome = finish(running, from, "copied", context).await?;
     if let JobOutcome::Cloned { aside: Some(aside) } = &outcome {
         tracing::info!(path = %aside.display(), "the data directory that was here is kept");
     }
@@ -57,7 +56,7 @@ pub(super) async fn rewind(
         stall_limit: STALL_MAX,
     };
     let running = job::rewind(site.installation.clone(), site.layout.clone(), options);
-    match finish(running, from, "rewound", &context.progress).await? {
+    match finish(running, from, "rewound", context).await? {
         JobOutcome::RewindNotNeeded => {
             bail!("pg_rewind found nothing to do, although the data has left the line")
         }
@@ -96,15 +95,19 @@ async fn finish(
     mut running: Job,
     from: &MemberName,
     verb: &str,
-    told: &mpsc::UnboundedSender<String>,
+    context: &JobContext,
 ) -> anyhow::Result<JobOutcome> {
     let mut progress = running.progress();
     loop {
         tokio::select! {
             outcome = running.wait() => return Ok(outcome?),
+            () = context.cancel.cancelled() => {
+                running.cancel();
+                return Ok(running.wait().await?);
+            }
             Ok(()) = progress.changed() => {
                 let at = *progress.borrow_and_update();
-                let _ = told.send(describe(from, verb, at));
+                let _ = context.progress.send(describe(from, verb, at));
             }
         }
     }
