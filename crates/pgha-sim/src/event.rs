@@ -92,6 +92,8 @@ pub enum NodeEvent {
     Examined(Nonce),
     /// A proposal's outcome is known here.
     Proposed(Nonce, u64),
+    /// The guard says that the start began.
+    Started(Nonce),
     /// The guard says that the tree is empty.
     TreeEmpty(Nonce, Option<Epoch>, String),
     /// The address of a member refused a connection.

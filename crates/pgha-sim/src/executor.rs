@@ -223,6 +223,19 @@ impl World {
             sidecar.local.starts(tree.clone());
         }
         self.launch(node, &tree);
+        if let Some(nonce) = self.nonce(node) {
+            // What is ordered before the guard has said so comes too early.
+            let begun = self.span(0, 20);
+            self.sidecar_in(node, begun, NodeEvent::Started(nonce));
+        }
+        self.dirty(node);
+    }
+
+    /// The guard has begun the start.
+    pub fn started(&mut self, node: usize) {
+        if let Some(sidecar) = &mut self.nodes[node].sidecar {
+            sidecar.local.has_started();
+        }
         self.dirty(node);
     }
 

@@ -245,6 +245,7 @@ impl World {
             NodeEvent::Apply(nonce) if nonce == me => self.apply(node),
             NodeEvent::Job(nonce, job, step) if nonce == me => self.job_step(node, job, step),
             NodeEvent::Proposed(nonce, number) if nonce == me => self.proposed(node, number),
+            NodeEvent::Started(nonce) if nonce == me => self.started(node),
             NodeEvent::TreeEmpty(nonce, epoch, cause) if nonce == me => {
                 self.tree_empty(node, epoch, cause);
             }

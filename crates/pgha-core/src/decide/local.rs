@@ -14,6 +14,8 @@ pub struct Local {
     pub data: Data,
     /// The process tree.
     pub tree: Tree,
+    /// Its start was ordered, and the guard has not said yet that it began.
+    pub starting: bool,
     /// The last answer of PostgreSQL since it was started.
     pub probe: Option<Probe>,
     /// The order to stop that was given last, and when.

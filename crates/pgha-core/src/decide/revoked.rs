@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::elect::TARGET_MAX;
 use super::local::JobKind;
 use super::{Data, Decision, Input, Tree, begin, is_mine, refuse_data, start_standby};
 use crate::Reason;
@@ -9,8 +10,10 @@ use crate::report::{MemberState, Role};
 use crate::state::Revoked;
 
 /// A fenced primary waits this long for the decision before it starts as a standby: a restart in
-/// place would have to stop that first.
-const FORMER_PRIMARY_PATIENCE: Duration = Duration::from_secs(3);
+/// place would have to stop that first. Both waits begin with the Revoke, so this one has to be longer
+/// than the raft leader's longest by what it takes the decision to be committed and applied here: else
+/// the start begins in the very moment that the restart is decided.
+const FORMER_PRIMARY_PATIENCE: Duration = TARGET_MAX.saturating_add(Duration::from_secs(2));
 
 pub(super) fn revoked(input: &Input<'_>, revoked: &Revoked, decision: &mut Decision) {
     decision.is(Role::None, MemberState::Stopped, Reason::Revoking);

@@ -43,10 +43,16 @@ impl Local {
             self.settled = None;
         }
         self.tree = tree;
+        self.starting = true;
         self.probe = None;
         self.stopping = None;
         self.upstream = None;
         self.detached_since = None;
+    }
+
+    /// The guard has begun the start: there is something to stop now.
+    pub fn has_started(&mut self) {
+        self.starting = false;
     }
 
     /// The guard keeps the running standby as the primary's of `epoch` from now on.
@@ -55,8 +61,12 @@ impl Local {
         self.tree = Tree::Primary { epoch, since: now };
     }
 
-    /// This order to stop was given. False where one as hard was given before.
+    /// This order to stop was given. False where one as hard was given before, and while the start is
+    /// under way: the order would overtake it, come to nothing and count as given.
     pub fn stops(&mut self, mode: StopMode, now: Mono) -> bool {
+        if self.starting {
+            return false;
+        }
         if self.stopping.is_some_and(|(ordered, _)| ordered >= mode) {
             return false;
         }
@@ -118,6 +128,7 @@ impl Local {
             self.settled = None;
         }
         self.tree = Tree::Empty;
+        self.starting = false;
         self.data = Data::Unknown;
         self.probe = None;
         self.stopping = None;

@@ -106,9 +106,9 @@ struct Seen {
 struct Busy {
     proposing: bool,
     slots: bool,
-    starting: bool,
     assuming: Option<Epoch>,
     guard: bool,
+    hurried: bool,
     adopting: Option<Epoch>,
     released: Epoch,
 }

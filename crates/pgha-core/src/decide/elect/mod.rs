@@ -18,7 +18,7 @@ use choose::Choice;
 /// After the first report, the others are waited for this long.
 const COLLECT_MAX: Duration = Duration::from_millis(300);
 /// Whom an operator named, or prefers to the fenced primary, is waited for this long.
-const TARGET_MAX: Duration = Duration::from_secs(3);
+pub(super) const TARGET_MAX: Duration = Duration::from_secs(3);
 
 pub(super) fn elect(
     input: &Input<'_>,

@@ -24,7 +24,11 @@ impl Agent {
                 primary,
             } => {
                 tracing::info!(pid, %epoch, primary, "PostgreSQL was started");
-                self.busy.starting = false;
+                // What was started and is not wanted any more is stopped by the next decision.
+                self.local.has_started();
+                if self.busy.hurried {
+                    self.hurry();
+                }
             }
             guard::Event::Assumed { epoch } => {
                 self.busy.assuming = None;
@@ -42,8 +46,7 @@ impl Agent {
                     self.parts.holder.drop_lease();
                 }
                 // Another order may be refused only because the start has not come there yet.
-                if self.busy.starting && order == "start" {
-                    self.busy.starting = false;
+                if self.local.starting && order == "start" {
                     self.count_start_failure(why.to_string());
                     self.tree_is_empty();
                 }

@@ -56,7 +56,6 @@ impl Agent {
             }
             Event::Inspected(data) => self.local.finds(data),
             Event::StartFailed(error) => {
-                self.busy.starting = false;
                 tracing::error!(error, "PostgreSQL cannot be started");
                 self.count_start_failure(error);
                 self.tree_is_empty();

@@ -38,7 +38,6 @@ impl Agent {
     pub(super) fn tree_is_empty(&mut self) {
         self.last_flush = self.flushed_as_primary();
         self.local.ends();
-        self.busy.starting = false;
         self.busy.assuming = None;
         self.prober = None;
         self.inspect();

@@ -20,7 +20,7 @@ impl Agent {
         let Some(worker) = self.parts.worker.clone() else {
             return;
         };
-        if self.local.job.is_some() || self.busy.starting {
+        if self.local.job.is_some() || self.local.starting {
             return;
         }
         let quiet = matches!(kind, JobKind::Settle | JobKind::Checkpoint { .. });

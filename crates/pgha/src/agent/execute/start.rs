@@ -16,7 +16,7 @@ impl Agent {
         let Some(worker) = self.parts.worker.clone() else {
             return;
         };
-        if self.busy.starting || self.busy.guard || !matches!(self.local.tree, Tree::Empty) {
+        if self.local.starting || self.busy.guard || !matches!(self.local.tree, Tree::Empty) {
             return;
         }
         if self.local.replacing().is_some() {
@@ -26,7 +26,6 @@ impl Agent {
         let Some(start_role) = self.take_role(&role) else {
             return;
         };
-        self.busy.starting = true;
         self.watch_postgres();
         let events = self.events.0.clone();
         tokio::spawn(async move {
@@ -89,7 +88,7 @@ impl Agent {
     }
 
     pub(super) fn assume(&mut self, epoch: Epoch) {
-        if self.busy.assuming == Some(epoch) || self.busy.starting {
+        if self.busy.assuming == Some(epoch) || self.local.starting {
             return;
         }
         let Some(guard) = self.guard.clone() else {

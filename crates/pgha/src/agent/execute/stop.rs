@@ -1,7 +1,8 @@
 //! Stops PostgreSQL, as gently as was decided.
 
+use pgha_core::Mono;
 use pgha_core::decide::{JobKind, StopMode, Tree};
-use pgha_guard::{Order, PostmasterSignal, clock};
+use pgha_guard::{GuardHandle, Order, PostmasterSignal, clock};
 
 use super::order;
 use crate::agent::Agent;
@@ -11,6 +12,7 @@ impl Agent {
         let Some(guard) = self.guard.clone() else {
             return;
         };
+        self.refuse_late_start(&guard);
         if !self.local.stops(mode, clock::now()) {
             return;
         }
@@ -39,8 +41,20 @@ impl Agent {
         }
     }
 
+    /// A start as primary that is under way when its lease has ended finds no deadline and is refused
+    /// by the guard. Not so for a tree that runs: it may be reinstated until the deadline it has.
+    fn refuse_late_start(&self, guard: &GuardHandle) {
+        if let Tree::Primary { epoch, .. } = self.local.tree
+            && self.local.starting
+            && !self.local.lease.holds(epoch)
+        {
+            guard.board().set_deadline(epoch, Mono::ZERO);
+        }
+    }
+
     /// A second request to end: no more patience.
     pub(in crate::agent) fn hurry(&mut self) {
+        self.busy.hurried = true;
         if !matches!(self.local.tree, Tree::Empty | Tree::Unknown) {
             self.stop(StopMode::Kill);
         }
