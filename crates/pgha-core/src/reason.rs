@@ -50,7 +50,7 @@ reasons! {
     /// Nobody is known to hold the lease.
     NoPrimary => "no_primary", "nobody holds the lease: a primary is being chosen";
     /// Replicas lag too far.
-    LagTooHigh => "lag_too_high", "no replica is within max_lag_on_failover: wait for the old primary, or `pgha-ctl failover --to NAME --allow-data-loss`";
+    LagTooHigh => "lag_too_high", "no replica is known to be within max_lag_on_failover: start the old primary, or `pgha-ctl failover --to NAME --allow-data-loss`";
     /// Nobody can be promoted.
     NoCandidate => "no_candidate", "no member can be promoted: start a data member that has the cluster's data";
     /// Waiting for grants.
