@@ -15,7 +15,8 @@ use tonic::transport::Server;
 use crate::lease::LeaseSlot;
 use crate::services::{AdminService, MemberService, OnMain};
 
-const KEEPALIVE: Duration = Duration::from_secs(5);
+/// Finds connections of hosts that are gone, to close them; nothing waits for that.
+const KEEPALIVE: Duration = Duration::from_secs(20);
 /// Everything but snapshots is small, and those come in pieces.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 const STREAMS_MAX: u32 = 256;
