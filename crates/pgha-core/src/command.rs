@@ -64,6 +64,9 @@ pub enum Command {
         /// What it is now.
         member: Member,
     },
+    /// Goes on with one member after the quorum was lost for ever. Written by the rewrite of that
+    /// member's store, never proposed.
+    Recover(Recover),
     /// What an epoch's end cost, as found on the old primary.
     Lost {
         /// The epoch that began with the loss.
@@ -148,6 +151,19 @@ pub struct Primary {
     pub lost: Option<LostRange>,
     /// Times since the fault was seen.
     pub steps: Vec<Step>,
+}
+
+/// See [`Command::Recover`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recover {
+    /// The generation that begins: one more than the one that ends.
+    pub generation: Generation,
+    /// The epoch that begins: higher than any that the survivor adopted or has in its log.
+    pub epoch: Epoch,
+    /// Who goes on alone, and is to be primary.
+    pub survivor: MemberName,
+    /// Wall clock of the survivor, RFC 3339; for people only.
+    pub at: String,
 }
 
 /// See [`Command::Opened`].

@@ -123,6 +123,13 @@ impl Epoch {
     }
 }
 
+impl Generation {
+    /// The generation after this one.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 impl TimelineId {
     /// The timeline after this one.
     pub const fn next(self) -> Self {

@@ -232,10 +232,7 @@ pub fn promoted(entry: &JournalEntry, target: Option<&MemberName>) -> Result<(),
     let Some(own) = entry.evidence.iter().find(|e| e.member == *node) else {
         return broken("it did not report".to_owned());
     };
-    let accepted = matches!(
-        &entry.cause,
-        Cause::OperatorFailover { target, allow_data_loss: true } if target == node
-    );
+    let accepted = entry.cause.accepts_loss_for() == Some(node);
     if let Some(refused) = own.refused.as_ref().filter(|_| !accepted) {
         return broken(refused.clone());
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, Lsn, MemberName, TimelineId};
+use crate::{Epoch, Generation, Lsn, MemberName, TimelineId};
 
 /// Entries that are kept; older ones are dropped.
 pub const JOURNAL_ENTRIES_MAX: usize = 200;
@@ -41,6 +41,13 @@ pub enum Cause {
         /// What is known.
         why: String,
     },
+    /// An operator went on with one member after the quorum was lost for ever.
+    QuorumRecovered {
+        /// Who went on.
+        survivor: MemberName,
+        /// The generation that began.
+        generation: Generation,
+    },
 }
 
 impl Cause {
@@ -54,6 +61,25 @@ impl Cause {
             Self::Switchover => "switchover",
             Self::OperatorFailover { .. } => "operator_failover",
             Self::PromotionFailed { .. } => "promotion_failed",
+            Self::QuorumRecovered { .. } => "quorum_recovered",
+        }
+    }
+
+    /// Who is to be primary whatever is lost by it, as an operator said.
+    pub const fn accepts_loss_for(&self) -> Option<&MemberName> {
+        match self {
+            Self::OperatorFailover {
+                target,
+                allow_data_loss: true,
+            } => Some(target),
+            Self::QuorumRecovered { survivor, .. } => Some(survivor),
+            Self::Formation
+            | Self::Released { .. }
+            | Self::Expired { .. }
+            | Self::HolderRestarted
+            | Self::Switchover
+            | Self::OperatorFailover { .. }
+            | Self::PromotionFailed { .. } => None,
         }
     }
 }
@@ -81,6 +107,14 @@ impl fmt::Display for Cause {
                 }
             }
             Self::PromotionFailed { why } => write!(f, "the promotion failed: {why}"),
+            Self::QuorumRecovered {
+                survivor,
+                generation,
+            } => write!(
+                f,
+                "an operator went on with {survivor} alone, as the quorum was lost for ever: \
+                 generation {generation} began"
+            ),
         }
     }
 }
@@ -124,6 +158,25 @@ impl LostRange {
     /// Bytes in the range.
     pub const fn bytes(&self) -> u64 {
         self.from.bytes_behind(self.to)
+    }
+
+    /// Whether nothing more is told by `other`: an estimate tells less than what was read.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.is_final && (other.bytes() == 0 || (self.from <= other.from && other.to <= self.to))
+    }
+
+    /// What both tell. Several members may have a tail that one epoch does without, on timelines that
+    /// were left at the same point; an estimate gives way to what was read.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        if self.is_final && other.is_final {
+            return Self {
+                from: self.from.min(other.from),
+                to: self.to.max(other.to),
+                is_final: true,
+            };
+        }
+        if self.is_final { self } else { other }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod report;
 mod secret;
 pub mod settings;
 pub mod state;
+pub mod sync;
 mod time;
 
 pub use command::{Command, StartKind};

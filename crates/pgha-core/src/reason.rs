@@ -46,7 +46,9 @@ reasons! {
     /// The raft store was quarantined.
     StoreDamaged => "store_damaged", "the raft store is damaged and was moved aside: the member returns under a new raft id";
     /// No quorum answers.
-    NoQuorum => "no_quorum", "no quorum of members answers: start the missing ones or mend the network";
+    NoQuorum => "no_quorum", "no quorum of members answers: start the missing ones or mend the network; only if most of them are lost for ever: `pgha-ctl quorum recover` on the one to go on with";
+    /// The cluster went on without this member.
+    RuledOut => "ruled_out", "the quorum was lost and recovered without this member: it has no vote, and comes back by itself under a new raft id once it is started and reaches the others";
     /// Nobody is known to hold the lease.
     NoPrimary => "no_primary", "nobody holds the lease: a primary is being chosen";
     /// Replicas lag too far.

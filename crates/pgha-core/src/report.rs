@@ -160,6 +160,10 @@ pub struct MemberReport {
     pub adopted: Epoch,
     /// How far its state machine is.
     pub applied_index: u64,
+    /// How often its Raft store was written, durably. It never gets less, unless an old copy of the store
+    /// was put back (faults 52).
+    #[serde(default)]
+    pub store_sequence: u64,
     /// What its PostgreSQL is.
     pub role: Role,
     /// What it does.

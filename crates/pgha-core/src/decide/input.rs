@@ -1,6 +1,7 @@
 //! What a decision is made from.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::local::Local;
 use crate::journal::Step;
@@ -87,8 +88,25 @@ pub struct Heard {
     pub report: MemberReport,
     /// When it last said anything.
     pub at: Mono,
+    /// Since when it has been heard without a gap.
+    pub since: Mono,
     /// Since when its address refuses connections, if it does.
     pub refused_at: Option<Mono>,
+}
+
+impl Heard {
+    /// After so long without a word whoever speaks again has come back.
+    const GAP: Duration = Duration::from_secs(1);
+
+    /// What [`Heard::since`] is once somebody, last heard `at` and refusing connections or not, speaks at
+    /// `now`.
+    pub fn since_after(since: Mono, at: Mono, refused: bool, now: Mono) -> Mono {
+        if refused || now.since(at) > Self::GAP {
+            now
+        } else {
+            since
+        }
+    }
 }
 
 /// Names a step of the journal.

@@ -160,6 +160,13 @@ impl Local {
             // Nobody may have seen that it was promoted by hand (P7).
             self.settled = None;
         }
+        if let Data::Cluster(cluster) = &data
+            && self.probe.is_none()
+        {
+            // An earlier process of this member rewound it: without an upstream it would never get
+            // consistent.
+            self.rewound = cluster.rewound.or(self.rewound);
+        }
         self.data = data;
     }
 

@@ -24,6 +24,7 @@ pub fn report(input: &Input<'_>, why: &Why) -> Option<MemberReport> {
         adopted: local.adopted,
         // Filled in by whoever knows the log; decisions do not look at it.
         applied_index: 0,
+        store_sequence: 0,
         role: why.role,
         state: why.state,
         reason: why.reason,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ClusterId, MemberName, StoreId, SystemIdentifier};
+use crate::{ClusterId, Generation, MemberName, StoreId, SystemIdentifier};
 
 /// What a member answers for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,9 @@ pub struct Hello {
     pub peers: BTreeMap<MemberName, String>,
     /// What it is.
     pub standing: Standing,
+    /// Of the cluster that it is bound to; where a recovery of the quorum ruled its store out, the
+    /// generation that it was told of; 0 otherwise.
+    pub generation: Generation,
     /// Whose data directory it has.
     pub system_identifier: Option<SystemIdentifier>,
 }

@@ -1,10 +1,11 @@
 //! What to do next.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::obstacle::{contradiction, impostor, not_pristine};
 use super::{Hello, Standing};
-use crate::{ClusterId, MemberName, Reason};
+use crate::{ClusterId, Generation, MemberName, Reason};
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,13 @@ pub fn next(me: &Hello, own: Option<&Hello>, peers: &BTreeMap<MemberName, Option
     }
     match &me.standing {
         Standing::Nothing | Standing::Bound(_) => {}
+        Standing::Damaged if me.generation > Generation::default() => {
+            let text = format!(
+                "nobody of generation {} answers, which went on without the store of this member",
+                me.generation
+            );
+            return Next::Wait(Reason::RuledOut, text);
+        }
         Standing::Damaged | Standing::Lost | Standing::Member { .. } => {
             let text = "the store of this member is gone and no living cluster answers: start the \
                         members that still have theirs"
@@ -66,6 +74,10 @@ pub fn next(me: &Hello, own: Option<&Hello>, peers: &BTreeMap<MemberName, Option
 
 fn living_cluster(me: &Hello, answers: &[&Hello]) -> Option<Next> {
     let mut unconfirmed = None;
+    let mut outdated = None;
+    // The newest generation first: those who were lost with the quorum may have one of their own.
+    let mut answers = answers.to_vec();
+    answers.sort_by_key(|answer| Reverse(answer.generation));
     for answer in answers {
         let Standing::Member {
             cluster_id,
@@ -87,6 +99,10 @@ fn living_cluster(me: &Hello, answers: &[&Hello]) -> Option<Next> {
                 continue;
             });
         }
+        if answer.generation < me.generation {
+            outdated = Some(answer);
+            continue;
+        }
         if *confirmed {
             let via = answer.name.clone();
             return Some(Next::Rejoin {
@@ -95,6 +111,14 @@ fn living_cluster(me: &Hello, answers: &[&Hello]) -> Option<Next> {
             });
         }
         unconfirmed = Some(&answer.name);
+    }
+    if let (None, Some(outdated)) = (unconfirmed, outdated) {
+        let text = format!(
+            "{} is of generation {}, and this member was told of generation {}: nobody of that one \
+             answers",
+            outdated.name, outdated.generation, me.generation
+        );
+        return Some(Next::Wait(Reason::RuledOut, text));
     }
     let name = unconfirmed?;
     let text = format!("{name} belongs to a cluster whose quorum does not answer");

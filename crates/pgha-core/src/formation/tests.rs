@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{MemberName, Reason, SystemIdentifier};
+use crate::{Generation, MemberName, Reason, SystemIdentifier};
 
 fn hello(name: &str, standing: Standing) -> Hello {
     let peers = ["a", "b", "c"].map(|n| (MemberName::from(n), format!("host-{n}:7400")));
@@ -13,6 +13,7 @@ fn hello(name: &str, standing: Standing) -> Hello {
         store_id: name.into(),
         peers: peers.into(),
         standing,
+        generation: Generation(1),
         system_identifier: None,
     }
 }
@@ -113,6 +114,48 @@ fn a_wiped_member_rejoins_only_what_a_quorum_confirms() {
             Next::Wait(Reason::NoQuorum, _)
         ));
     }
+}
+
+#[test]
+fn who_was_ruled_out_joins_the_generation_that_it_was_told_of_or_a_later_one() {
+    let member = |name: &str, generation| {
+        let standing = Standing::Member {
+            cluster_id: "x".into(),
+            confirmed: true,
+        };
+        Some(Hello {
+            generation: Generation(generation),
+            ..hello(name, standing)
+        })
+    };
+    let me = Hello {
+        generation: Generation(2),
+        ..hello("a", Standing::Damaged)
+    };
+    // Those who were lost as well may have a quorum of their own.
+    let old = answers([member("b", 1), None], ["b", "c"]);
+    assert!(matches!(
+        next(&me, None, &old),
+        Next::Wait(Reason::RuledOut, _)
+    ));
+    for (generation, via) in [(2, "c"), (3, "c"), (1, "b")] {
+        let both = answers([member("b", 2), member("c", generation)], ["b", "c"]);
+        let Next::Rejoin { via: chosen, .. } = next(&me, None, &both) else {
+            panic!("does not join");
+        };
+        let newest = if generation == 2 { "b" } else { via };
+        assert_eq!(chosen, newest.into(), "{generation}");
+    }
+    // A member whose store was damaged was told of none, and joins the newest as well.
+    let damaged = Hello {
+        generation: Generation(0),
+        ..me
+    };
+    let both = answers([member("b", 1), member("c", 2)], ["b", "c"]);
+    assert!(matches!(
+        next(&damaged, None, &both),
+        Next::Rejoin { via, .. } if via == "c".into()
+    ));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::{Epoch, Mono, Nonce, RaftId};
 
 /// Sets of voters, in each of which a majority is needed: every half of the last committed and of
 /// the effective membership.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Quorums(Vec<BTreeSet<RaftId>>);
 
 impl Quorums {
@@ -62,7 +62,7 @@ pub enum Hold {
 
 /// The lease of one epoch, as its holder counts it. Validity runs from the *send* of a renewal: a
 /// grantor promises from its receipt, which is never before the send.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holder {
     epoch: Epoch,
     nonce: Nonce,
@@ -110,6 +110,25 @@ impl Holder {
     /// Whom to ask.
     pub fn grantors(&self) -> BTreeSet<RaftId> {
         self.quorums.voters()
+    }
+
+    /// Whom to ask of these members: the voters, and once the lease is held the learners too. What a
+    /// learner promises counts for nothing yet; but a new voter grants only to whom it supports already,
+    /// and where two votes are needed of two the lease would end for want of it.
+    ///
+    /// A holder that still collects must not ask them. It may never get its lease, because the holder
+    /// before it has promises of the voters yet; with a learner's support it would need none of theirs
+    /// once that learner votes, and be the second primary.
+    pub fn asks(
+        &mut self,
+        members: impl IntoIterator<Item = RaftId>,
+        now: Mono,
+    ) -> BTreeSet<RaftId> {
+        let mut asked = self.grantors();
+        if matches!(self.hold(now), Hold::Held(_)) {
+            asked.extend(members);
+        }
+        asked
     }
 
     /// The membership changed: the new quorums count at once, with the answers already there.
@@ -187,6 +206,30 @@ impl Holder {
         }
     }
 
+    /// This holder as it is at `now`, with a clock that shows `to` instead, without the answers that are
+    /// too old to count, and as if none were under way. What follows is the same, so whoever goes
+    /// through all states can tell two of them for one.
+    pub fn rebased(&self, now: Mono, to: Mono) -> Self {
+        let counts = |sent: Mono| sent + self.timing.end_after() > now;
+        let newest = self.newest.iter().filter(|(_, sent)| counts(**sent));
+        Self {
+            quorums: self.quorums.clone(),
+            next_send: (self.epoch.0 << 32) + 1,
+            sends: VecDeque::new(),
+            newest: newest
+                .map(|(by, sent)| (*by, to - now.since(*sent)))
+                .collect(),
+            held_until_close: self.held_until_close.map(|close| {
+                if close <= now {
+                    Mono::ZERO
+                } else {
+                    to + close.since(now)
+                }
+            }),
+            ..*self
+        }
+    }
+
     /// The deadlines that the answers so far give, whether passed or not.
     pub fn deadlines(&self) -> Option<Deadlines> {
         let sent = self
@@ -237,6 +280,22 @@ mod tests {
     }
 
     #[test]
+    fn learners_are_asked_once_the_lease_is_held() {
+        let mut holder = holder();
+        let members = || (1..=4).map(RaftId);
+        assert_eq!(
+            holder.asks(members(), Mono::ZERO),
+            quorums(&[1, 2, 3]).voters()
+        );
+        let send = holder.send(Mono::ZERO).expect("collecting");
+        holder.granted(RaftId(1), send, Mono::ZERO);
+        assert_eq!(holder.asks(members(), Mono::ZERO).len(), 3);
+        holder.granted(RaftId(2), send, Mono::ZERO);
+        assert_eq!(holder.asks(members(), Mono::ZERO).len(), 4);
+        assert_eq!(holder.asks(members(), Mono::from_millis(1000)).len(), 3);
+    }
+
+    #[test]
     fn a_newer_epoch_ends_it_at_once() {
         let mut holder = holder();
         let send = holder.send(Mono::ZERO).expect("collecting");
@@ -278,5 +337,32 @@ mod tests {
         let late = holder.hold(Mono::from_millis(1100));
         assert_eq!(late, Hold::Over, "{:?}", holder.deadlines());
         assert_eq!(holder.send(Mono::from_millis(1101)), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn holds_at_another_time_as_it_would(
+            before in proptest::collection::vec((0u64..6, 1u64..4), 0..12),
+            after in proptest::collection::vec((0u64..6, 1u64..4), 0..12),
+        ) {
+            let run = |holder: &mut Holder, mut now: Mono, steps: &[(u64, u64)]| {
+                let mut seen = Vec::new();
+                for (halves, by) in steps {
+                    now = now + std::time::Duration::from_millis(halves * 250);
+                    let held = matches!(holder.hold(now), Hold::Held(_));
+                    seen.push((held, holder.hold(now) == Hold::Over));
+                    if let Some(send) = holder.send(now) {
+                        holder.granted(RaftId(*by), send, now);
+                    }
+                }
+                (seen, now)
+            };
+            let mut holder = holder();
+            let (_, now) = run(&mut holder, Mono::from_millis(10_000), &before);
+            let to = Mono::from_millis(90_000);
+            let mut moved = holder.rebased(now, to);
+            let (expected, _) = run(&mut holder, now, &after);
+            proptest::prop_assert_eq!(run(&mut moved, to, &after).0, expected);
+        }
     }
 }

@@ -34,6 +34,7 @@ impl Voters {
             epoch: holder.epoch(),
             nonce: holder.nonce(),
             timing: holder.timing(),
+            start_wait: Duration::ZERO,
             release_hash: release_hash(&[1]),
             flush_lsn: Lsn(0),
             membership,
@@ -92,4 +93,55 @@ fn who_acknowledges_a_membership_grants_by_no_older_one() {
     // What it rests on: a grantor that is told later than the raft leader grants to both.
     let (both, _) = change_of_voters(&[2, 4]);
     assert!(both.is_some(), "the test does not see two holders");
+}
+
+/// Of five voters 3 holds, by a lease that was doubled when 1 and 5 were cut off with the old raft
+/// leader 1. Then 5 starts, and 1 tells it that its log is complete: it believes in the shorter lease.
+#[test]
+fn a_started_voter_waits_as_long_as_the_next_holder_has_read() {
+    let [short, long] = [1500, 3000].map(|ms| LeaseTiming::from_millis(ms).expect("valid"));
+    let grantor = |wait| {
+        let mut grantor = Grantor::started(Epoch(1), Mono::ZERO, wait);
+        grantor.set_caught_up(wait);
+        grantor.set_membership(OLD, Mono::ZERO, wait);
+        grantor
+    };
+    let mut grantors: BTreeMap<u64, Grantor<u64>> =
+        (1..=5).map(|id| (id, grantor(Duration::ZERO))).collect();
+    let mut old = Holder::new(Epoch(1), Nonce(1), long, quorums(&[1, 2, 3, 4, 5]));
+    let renewal = |epoch: u64, start_wait| Renewal {
+        epoch: Epoch(epoch),
+        nonce: Nonce(epoch),
+        timing: long,
+        start_wait,
+        release_hash: release_hash(&[1]),
+        flush_lsn: Lsn(0),
+        membership: OLD,
+        adopted: Epoch(epoch),
+    };
+    let begin = Mono::from_millis(10_000);
+    let send = old.send(begin).expect("collecting");
+    for id in [3, 4, 5] {
+        let granted = grantors.get_mut(&id).expect("a voter");
+        assert_eq!(
+            granted.renew(begin, &renewal(1, long.promise())),
+            Answer::Granted
+        );
+        old.granted(RaftId(id), send, begin);
+    }
+    let mut started = Grantor::started(Epoch(1), begin, short.promise());
+    started.set_caught_up(short.promise());
+    started.set_membership(OLD, begin, short.promise());
+    // The three who never promised, or have forgotten it, are asked by the holder of the next epoch.
+    let late = Mono::from_millis(11_600);
+    assert!(matches!(old.hold(late), Hold::Held(_)));
+    let asked = |start_wait| {
+        let mut grantor = started.clone();
+        grantor.adopt(Epoch(2));
+        grantor.renew(late, &renewal(2, start_wait))
+    };
+    let wait = Answer::Refused(RenewalRefusal::StartWait);
+    assert_eq!(asked(long.promise()), wait);
+    // What it rests on: by its own settings it would make the third vote beside 1 and 2.
+    assert_eq!(asked(Duration::ZERO), Answer::Granted);
 }

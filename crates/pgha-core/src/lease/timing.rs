@@ -16,7 +16,7 @@ const STOP: Duration = Duration::from_millis(100);
 const KILL_AND_WAKE: Duration = Duration::from_millis(200);
 
 /// A lease time, checked, and the deadlines that follow from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseTiming {
     lease_ms: u64,
 }

@@ -67,3 +67,45 @@ proptest! {
         prop_assert_eq!(parse_size(&format_size(bytes)), Some(bytes));
     }
 }
+
+/// Keys that there are, spelled in any way, and keys that there are not.
+fn key() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(&KEYS).prop_map(str::to_owned),
+        "postgres\\.parameters\\.[a-zA-Z_.]{0,20}",
+        any::<String>(),
+    ]
+}
+
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "-?[0-9]{1,20}(B|kB|KiB|MiB|GiB|TiB)?",
+        "(on|off|true|false|auto|async)",
+        any::<String>()
+    ]
+}
+
+proptest! {
+    /// Nothing is taken in half, and what is taken can be shown, set again and unset.
+    #[test]
+    fn any_key_and_value_are_taken_whole_or_not_at_all(
+        changes in prop::collection::vec((key(), value(), any::<bool>()), 1..6),
+    ) {
+        let mut settings = Settings::default();
+        for (key, value, unset) in changes {
+            let before = settings.clone();
+            let done = if unset { settings.unset(&key) } else { settings.set(&key, &value) };
+            if let Err(error) = done {
+                prop_assert!(!error.to_string().contains('\n'), "{error}");
+                prop_assert_eq!(&settings, &before);
+            }
+            let mut again = settings.clone();
+            for (key, value) in settings.values() {
+                again.set(&key, &value).expect("its own value is accepted");
+            }
+            prop_assert_eq!(&again, &settings);
+            let json = serde_json::to_vec(&settings).expect("written");
+            prop_assert_eq!(serde_json::from_slice::<Settings>(&json).expect("read"), settings.clone());
+        }
+    }
+}

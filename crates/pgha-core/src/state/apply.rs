@@ -46,6 +46,7 @@ impl ClusterState {
                 replaces,
                 member,
             } => self.put_member(name, *replaces, member),
+            Command::Recover(recover) => self.recover(index, recover),
             Command::Lost { epoch, range } => self.lost(*epoch, *range),
         }
     }
@@ -92,7 +93,7 @@ impl ClusterState {
         let id_taken = |(other, known): (&MemberName, &Member)| {
             known.raft_id == member.raft_id && (other != name || known.store_id != member.store_id)
         };
-        if self.members.iter().any(id_taken) {
+        if self.members.iter().any(id_taken) || self.ruled_out.contains(&member.raft_id) {
             return Err(wrong("its raft id was used before"));
         }
         self.members.insert(name.clone(), member.clone());

@@ -31,6 +31,7 @@ impl ClusterState {
             | Cause::Expired { .. }
             | Cause::HolderRestarted
             | Cause::Switchover
+            | Cause::QuorumRecovered { .. }
             | Cause::PromotionFailed { .. } => self
                 .handover
                 .as_ref()
@@ -195,11 +196,15 @@ impl ClusterState {
         let entry = self
             .journal_entry(epoch)
             .ok_or(Refusal::NoSuchEpoch(epoch))?;
-        entry.lost = (range.bytes() > 0).then_some(range);
+        entry.lost = match entry.lost {
+            Some(known) if known.covers(&range) => Some(known),
+            Some(known) if range.bytes() > 0 => Some(known.with(range)),
+            Some(_) | None => (range.bytes() > 0).then_some(range),
+        };
         Ok(())
     }
 
-    fn journal_push(&mut self, entry: JournalEntry) {
+    pub(super) fn journal_push(&mut self, entry: JournalEntry) {
         self.journal.push(entry);
         let surplus = self.journal.len().saturating_sub(JOURNAL_ENTRIES_MAX);
         self.journal.drain(..surplus);

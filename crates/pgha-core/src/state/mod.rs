@@ -2,20 +2,24 @@
 
 mod apply;
 mod change;
+mod recover;
 mod refusal;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::journal::{Cause, JournalEntry};
 use crate::lineage::Lineage;
 use crate::{
-    ClusterId, Epoch, Generation, Lsn, Member, MemberName, Nonce, Secret, Settings, StartKind,
-    SystemIdentifier, TimelineId,
+    ClusterId, Epoch, Generation, Lsn, Member, MemberName, Nonce, RaftId, Secret, Settings,
+    StartKind, SystemIdentifier, TimelineId,
 };
 
 pub use refusal::{Applied, Refusal};
+
+#[cfg(test)]
+mod tests;
 
 /// Everything that the members agree on. Changed by [`ClusterState::apply`] alone.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -31,6 +35,9 @@ pub struct ClusterState {
     pub system_identifier: Option<SystemIdentifier>,
     /// Everybody.
     pub members: BTreeMap<MemberName, Member>,
+    /// Raft ids that had a vote until the quorum was lost for ever: whoever has one of them has none
+    /// any more, and comes back under a new one.
+    pub ruled_out: BTreeSet<RaftId>,
     /// The newest epoch.
     pub epoch: Epoch,
     /// What the epoch has come to.
@@ -139,6 +146,12 @@ impl ClusterState {
     /// Whether the cluster exists.
     pub fn is_created(&self) -> bool {
         !self.cluster_id.as_str().is_empty()
+    }
+
+    /// Whether a recovery from the loss of the quorum took this member's vote, and it has not come
+    /// back since.
+    pub fn is_ruled_out(&self, member: &Member) -> bool {
+        self.ruled_out.contains(&member.raft_id)
     }
 
     /// The members with a PostgreSQL.

@@ -61,6 +61,14 @@ pub enum Refusal {
         /// What is wrong.
         why: String,
     },
+    /// A recovery that does not fit.
+    #[error("the quorum cannot be recovered with {survivor} alone: {why}")]
+    Recovery {
+        /// Who was to go on.
+        survivor: MemberName,
+        /// What is wrong.
+        why: String,
+    },
     /// The journal has no such epoch.
     #[error("the journal has no epoch {0}")]
     NoSuchEpoch(Epoch),

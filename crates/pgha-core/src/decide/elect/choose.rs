@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 
 use super::super::plan::Reports;
-use super::Input;
 use super::candidate::Candidate;
 use super::lag::{Behind, behind, is_complete};
+use super::{Input, Wait};
 use crate::journal::Cause;
 use crate::settings::OnPrimaryCrash;
 use crate::state::Revoked;
@@ -25,7 +25,7 @@ pub(super) fn choose<'a, 'b>(
     reports: &Reports<'_>,
     revoked: &Revoked,
     candidates: &'b [Candidate<'a>],
-    waiting: bool,
+    Wait { waiting, returning }: Wait,
 ) -> Choice<'a, 'b> {
     let fit = || candidates.iter().filter(|c| c.refused.is_none());
     match (&revoked.cause, &revoked.target) {
@@ -73,6 +73,10 @@ pub(super) fn choose<'a, 'b>(
     let Some(best) = best else {
         return nobody(candidates);
     };
+    let lacks_something = !best.standing.former_primary && !is_complete(reports, revoked, best);
+    if returning && lacks_something {
+        return Choice::Wait;
+    }
     let Some(behind) = behind(input, reports, revoked, best) else {
         return Choice::Elect(best);
     };
@@ -122,13 +126,7 @@ fn auto<'a, 'b>(
 /// Data that left the line is the last that there is where everything else is gone: an operator who
 /// accepts the loss may have it. Data that cannot prove what it is stays out.
 fn may_be_named(revoked: &Revoked, candidate: &Candidate<'_>) -> bool {
-    let accepted = matches!(
-        &revoked.cause,
-        Cause::OperatorFailover {
-            allow_data_loss: true,
-            ..
-        }
-    );
+    let accepted = revoked.cause.accepts_loss_for() == Some(&candidate.report.name);
     candidate.refused.is_none() || (accepted && candidate.diverged)
 }
 
@@ -139,13 +137,7 @@ fn within_order(
     revoked: &Revoked,
     named: &Candidate<'_>,
 ) -> bool {
-    let allowed = matches!(
-        &revoked.cause,
-        Cause::OperatorFailover {
-            allow_data_loss: true,
-            ..
-        }
-    );
+    let allowed = revoked.cause.accepts_loss_for() == Some(&named.report.name);
     allowed || behind(input, reports, revoked, named).is_none()
 }
 

@@ -17,6 +17,9 @@ use choose::Choice;
 
 /// After the first report, the others are waited for this long.
 const COLLECT_MAX: Duration = Duration::from_millis(300);
+/// Who has come back is waited for this long, where the best of the others is not known to have
+/// everything.
+const RETURN_MAX: Duration = Duration::from_secs(1);
 /// Whom an operator named, or prefers to the fenced primary, is waited for this long.
 pub(super) const TARGET_MAX: Duration = Duration::from_secs(3);
 
@@ -29,7 +32,9 @@ pub(super) fn elect(
     let candidates = candidate::candidates(input, reports, revoked);
     let seen = input.state.epoch;
     let waiting = waits(input, reports, revoked, &candidates, decision);
-    let chosen = choose::choose(input, reports, revoked, &candidates, waiting);
+    let returning = returns(input, reports, &candidates, decision);
+    let wait = Wait { waiting, returning };
+    let chosen = choose::choose(input, reports, revoked, &candidates, wait);
     match chosen {
         Choice::Elect(candidate) => {
             let primary = entry::entry(input, reports, revoked, &candidates, candidate);
@@ -41,6 +46,37 @@ pub(super) fn elect(
         }
         Choice::Stuck(reason, text) => decision.why.cluster = Some((reason, text)),
     }
+}
+
+/// For whom the choice may have to wait.
+#[derive(Clone, Copy)]
+pub(super) struct Wait {
+    /// Somebody who is likely to report has not done so yet.
+    pub(super) waiting: bool,
+    /// Somebody has come back and has not read what is asked of it.
+    pub(super) returning: bool,
+}
+
+/// Whether a data member has come back so lately that it cannot have answered. What it says of itself
+/// may be what made a loss known, while its data is what would make it none.
+fn returns(
+    input: &Input<'_>,
+    reports: &Reports<'_>,
+    candidates: &[Candidate<'_>],
+    decision: &mut Decision,
+) -> bool {
+    let until = input
+        .state
+        .data_members()
+        .filter(|(name, _)| candidates.iter().all(|c| c.report.name != **name))
+        .filter(|(name, _)| reports.fresh(name).is_some_and(|r| !r.shutting_down))
+        .filter_map(|(name, _)| Some(input.peers.get(name)?.since + RETURN_MAX))
+        .max();
+    let returning = until.filter(|until| input.now < *until);
+    if let Some(until) = returning {
+        decision.wake(input.now, until);
+    }
+    returning.is_some()
 }
 
 /// Whether somebody who is likely to report has not done so yet.

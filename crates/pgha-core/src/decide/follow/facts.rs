@@ -22,11 +22,11 @@ pub(super) fn judge(input: &Input<'_>, record: &PrimaryRecord, position: &Positi
 /// Whether the journal has what this data will be rid of: a crash on the way would leave nobody who
 /// knows (P3).
 pub(super) fn journaled(input: &Input<'_>) -> bool {
-    let Some((epoch, _)) = tell::about_to_be_lost(input) else {
+    let Some((epoch, range)) = tell::about_to_be_lost(input) else {
         return true;
     };
     let entry = input.state.journal.iter().find(|e| e.epoch == epoch);
-    entry.is_none_or(|entry| entry.lost.is_some_and(|lost| lost.is_final))
+    entry.is_none_or(|entry| entry.lost.is_some_and(|lost| lost.covers(&range)))
 }
 
 /// Before its first checkpoint the primary's control file still names its old timeline, and a

@@ -36,10 +36,16 @@ pub(super) fn running(input: &Input<'_>, record: &PrimaryRecord, decision: &mut 
     else {
         return settle(input, decision);
     };
+    let verdict = judge(input, record, position);
     if !input.raft.quorum {
-        return decision.is(Role::Replica, MemberState::Fenced, Reason::NoQuorum);
+        // Reads are sent to whoever is fenced for want of a quorum, and not to what has left the line.
+        let reason = match verdict {
+            Verdict::OnLine => Reason::NoQuorum,
+            Verdict::Diverged { .. } | Verdict::Impostor { .. } => Reason::Diverged,
+        };
+        return decision.is(Role::Replica, MemberState::Fenced, reason);
     }
-    match judge(input, record, position) {
+    match verdict {
         Verdict::OnLine if is_cut_off(input, record) => {
             stop(input, StopMode::Fast, decision);
             decision.is(Role::None, MemberState::Stopping, Reason::NotStreaming);

@@ -54,7 +54,7 @@ fn lost(input: &Input<'_>, reports: &Reports<'_>, decision: &mut Decision) {
         .filter_map(|report| report.lost)
         .find(|(epoch, range)| {
             input.state.journal.iter().any(|entry| {
-                entry.epoch == *epoch && entry.lost.is_none_or(|known| !known.is_final) && {
+                entry.epoch == *epoch && entry.lost.is_none_or(|known| !known.covers(range)) && {
                     range.bytes() > 0 || entry.lost.is_some()
                 }
             })

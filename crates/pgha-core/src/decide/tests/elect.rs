@@ -3,7 +3,7 @@
 use super::entries::{name, primary};
 use super::scene::{NOW, Scene};
 use super::views::{at, expired, report_of};
-use crate::command::Command;
+use crate::command::{Command, Recover};
 use crate::decide::*;
 use crate::journal::Cause;
 use crate::settings::OnPrimaryCrash;
@@ -144,6 +144,49 @@ fn an_unknown_loss_is_not_taken_for_none() {
     told.grant.flush_lsn = Some(Lsn(0x1000));
     scene.hears(told);
     assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
+}
+
+/// Nobody who would know how far the primary came is left, and an operator said to go on.
+#[test]
+fn the_survivor_of_a_lost_quorum_is_taken_whatever_it_lacks() {
+    for end in [0x1000, 0x100] {
+        let mut scene = Scene::new();
+        scene.local.data = Data::Missing;
+        let (generation, epoch) = (scene.state.generation, scene.state.epoch);
+        scene.apply(Command::Recover(Recover {
+            generation: generation.next(),
+            epoch: epoch.next(),
+            survivor: name(3),
+            at: String::new(),
+        }));
+        scene.since.phase = NOW - Duration::from_secs(10);
+        assert_eq!(scene.elects(), None, "it has not reported");
+        scene.stands(3, at(1, end, &[]), false);
+        assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
+    }
+}
+
+/// What the old primary says as it comes back makes the loss known, before its data can be asked for.
+#[test]
+fn who_has_just_come_back_is_waited_for_by_those_who_lack_something() {
+    for (end, away, expected) in [
+        (0x0FF8, Duration::from_millis(100), None),
+        (0x0FF8, Duration::from_secs(2), Some(3)),
+        (0x1000, Duration::from_millis(100), Some(3)),
+    ] {
+        let mut scene = Scene::new();
+        scene.local.data = Data::Missing;
+        scene.revoke(expired());
+        scene.stands(3, at(1, end, &[]), false);
+        let mut told = report_of(2);
+        told.grant.epoch = Epoch(1);
+        told.grant.flush_lsn = Some(Lsn(0x1000));
+        scene.hears(told);
+        let returned = scene.peers.get_mut(&name(2)).expect("heard");
+        returned.since = NOW - away;
+        let expected = expected.map(|who| (name(who), StartKind::Promotion));
+        assert_eq!(scene.elects(), expected, "{end:#x} {away:?}");
+    }
 }
 
 /// It has the most WAL, and crashes while it starts.

@@ -52,6 +52,45 @@ fn a_tail_is_told_and_kept_until_it_is_in_the_journal() {
     assert_eq!(begins(&scene.decide()), [rewind]);
 }
 
+/// Another member's tail, on a timeline that was left at the same point, may be in the journal already.
+#[test]
+fn a_longer_tail_than_the_journals_is_told_as_well() {
+    let mut scene = diverged();
+    let range = |to: u64| LostRange {
+        from: Lsn(0x1000),
+        to: Lsn(to),
+        is_final: true,
+    };
+    let lost = |to: u64| Command::Lost {
+        epoch: Epoch(2),
+        range: range(to),
+    };
+    scene.apply(lost(0x1100));
+    assert_eq!(scene.decide().actions, [], "its own tail is not there yet");
+    scene.raft.leads = true;
+    let proposed = scene.decide().actions;
+    assert_eq!(proposed, [Action::Propose(Box::new(lost(0x1200)))]);
+    scene.apply(lost(0x1200));
+    scene.raft.leads = false;
+    assert_eq!(scene.decide().actions, [Action::Stop(StopMode::Fast)]);
+    // A shorter one takes nothing away.
+    scene.apply(lost(0x1100));
+    assert_eq!(
+        scene.state.journal.last().unwrap().lost,
+        Some(range(0x1200))
+    );
+}
+
+/// A twin's rows are nobody's to read, with a quorum or without.
+#[test]
+fn what_left_the_line_is_not_shown_for_want_of_a_quorum() {
+    let mut scene = diverged();
+    scene.raft.quorum = false;
+    assert_eq!(scene.decide().why.reason, Some(Reason::Diverged));
+    scene.local.settled = Some(at(1, 0x1000, &[]));
+    assert_eq!(scene.decide().why.reason, Some(Reason::NoQuorum));
+}
+
 #[test]
 fn no_data_is_touched_for_a_primary_that_is_not_heard() {
     for data in [Data::Cluster(cluster()), Data::Unfinished, Data::Missing] {
@@ -175,4 +214,37 @@ fn rewound_data_that_never_gets_consistent_is_cloned() {
         begins(&scene.decide())[..],
         [JobKind::Clone { .. }]
     ));
+}
+
+/// Without its upstream it would wait for the rest of its WAL for ever.
+#[test]
+fn a_started_sidecar_attaches_what_an_earlier_one_rewound() {
+    let mut scene = Scene::new();
+    scene.hears(serving_primary());
+    scene.local.tree = Tree::Empty;
+    let rewound_to = |epoch: u64| {
+        Data::Cluster(DataCluster {
+            rewound: Some(Epoch(epoch)),
+            ..cluster()
+        })
+    };
+    scene.local.finds(rewound_to(1));
+    assert!(matches!(
+        scene.decide().actions[..],
+        [Action::StartAttached(_)]
+    ));
+    // Where the primary is another one by now, nobody knows where it goes on.
+    scene.local.finds(rewound_to(0));
+    assert!(matches!(
+        begins(&scene.decide())[..],
+        [JobKind::Clone { .. }]
+    ));
+    // What was looked into before it answered says nothing any more.
+    scene.local.starts(Tree::Standby {
+        since: NOW,
+        pinned: None,
+    });
+    scene.local.answers(Probe::default());
+    scene.local.finds(rewound_to(1));
+    assert_eq!(scene.local.rewound, None);
 }

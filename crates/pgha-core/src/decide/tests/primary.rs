@@ -113,3 +113,33 @@ fn an_epoch_whose_start_came_to_nothing_is_not_renewed() {
     scene.local.finds(Data::Cluster(cluster()));
     assert_eq!(scene.decide().actions, [Action::DropLease]);
 }
+
+/// Nobody else may have it then, but nobody has given it yet either (P6).
+#[test]
+fn nothing_is_started_nor_promoted_while_the_lease_is_being_collected() {
+    let mut started = Scene::new();
+    started.me.name = name(2);
+    started.me.nonce = Nonce(2);
+    started.raft.leads = false;
+    started.local.tree = Tree::Empty;
+    let mut promoted = Scene::new();
+    promoted.revoke(expired());
+    promoted.apply(primary(2, 1, StartKind::Promotion, 2, 1, 0x1000));
+    promoted.settled(at(1, 0x1000, &[]));
+    promoted.raft.leads = false;
+    for (mut scene, epoch) in [(started, 1), (promoted, 2)] {
+        scene.local.lease = held(epoch);
+        let with_lease = scene.decide().actions;
+        assert!(
+            matches!(
+                with_lease[..],
+                [Action::StartPrimary(_) | Action::Assume(_)]
+            ),
+            "{with_lease:?}"
+        );
+        scene.local.lease.hold = Hold::Collecting;
+        scene.local.lease.deadlines = None;
+        let actions = scene.decide().actions;
+        assert_eq!(actions, [], "epoch {epoch}");
+    }
+}

@@ -6,7 +6,7 @@ use super::views::{at, begins, cluster, expired, held, report_of};
 use crate::decide::*;
 use crate::journal::LostRange;
 use crate::report::SlotReport;
-use crate::{Lsn, Nonce, StartKind};
+use crate::{Epoch, Lsn, Nonce, StartKind};
 
 /// n3 serves on timeline 2, has checkpointed there, and is heard.
 fn behind_n3() -> Scene {
@@ -196,4 +196,20 @@ fn status_tells_what_the_job_is_and_how_far() {
     scene.local.cancels();
     let detail = scene.decide().why.detail.unwrap_or_default();
     assert!(detail.contains("cancelled"), "{detail}");
+}
+
+/// Whoever is attached may receive more after it has told how far it is (P4).
+#[test]
+fn whoever_has_an_upstream_does_not_stand() {
+    let mut scene = Scene::new();
+    scene.settled(at(1, 0x1000, &[]));
+    scene.revoke(expired());
+    assert!(scene.tells().standing.is_some());
+    scene.local.upstream = Some(Upstream {
+        node: name(2),
+        epoch: Epoch(1),
+        slot: "pgha_t1_n1".to_owned(),
+        address: String::new(),
+    });
+    assert_eq!(scene.tells().standing, None);
 }

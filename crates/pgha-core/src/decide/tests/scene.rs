@@ -86,6 +86,7 @@ impl Scene {
         let heard = Heard {
             report,
             at: NOW,
+            since: Mono::ZERO,
             refused_at: None,
         };
         self.peers.insert(heard.report.name.clone(), heard);

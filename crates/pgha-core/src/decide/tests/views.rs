@@ -38,6 +38,7 @@ pub(super) fn report_of(who: u64) -> MemberReport {
         addresses: Addresses::default(),
         adopted: Epoch(1),
         applied_index: 0,
+        store_sequence: 0,
         role: Role::None,
         state: MemberState::Fenced,
         reason: None,

@@ -1,0 +1,240 @@
+//! The grantor's rules, one test for each.
+
+use super::*;
+
+fn timing() -> LeaseTiming {
+    LeaseTiming::from_millis(1500).expect("valid")
+}
+
+fn renewal(epoch: u64, nonce: u64) -> Renewal<u64> {
+    Renewal {
+        epoch: Epoch(epoch),
+        nonce: Nonce(nonce),
+        timing: timing(),
+        start_wait: Duration::ZERO,
+        release_hash: release_hash(&[epoch as u8]),
+        flush_lsn: Lsn(epoch * 10),
+        membership: 1,
+        adopted: Epoch(epoch),
+    }
+}
+
+fn ready() -> Grantor<u64> {
+    let mut grantor = Grantor::started(Epoch(1), Mono::ZERO, Duration::ZERO);
+    grantor.set_caught_up(Duration::ZERO);
+    grantor.set_membership(1, Mono::ZERO, timing().promise());
+    grantor
+}
+
+#[test]
+fn an_epoch_is_on_disk_before_it_is_granted() {
+    let mut grantor = ready();
+    assert_eq!(
+        grantor.renew(Mono::ZERO, &renewal(2, 1)),
+        Answer::AdoptFirst(Epoch(2))
+    );
+    grantor.adopt(Epoch(2));
+    assert_eq!(grantor.renew(Mono::ZERO, &renewal(2, 1)), Answer::Granted);
+    assert_eq!(
+        grantor.renew(Mono::ZERO, &renewal(1, 1)),
+        Answer::Refused(RenewalRefusal::OldEpoch)
+    );
+}
+
+#[test]
+fn a_longer_lease_than_it_knew_at_its_start_is_waited_for() {
+    let mut grantor = Grantor::started(Epoch(1), Mono::ZERO, timing().promise());
+    grantor.set_membership(1, Mono::ZERO, timing().promise());
+    let longer = LeaseTiming::from_millis(60_000).expect("valid");
+    grantor.set_caught_up(longer.promise());
+    assert_eq!(
+        grantor.renew(Mono::from_millis(50_000), &renewal(1, 1)),
+        Answer::Refused(RenewalRefusal::StartWait)
+    );
+    assert_eq!(
+        grantor.renew(Mono::from_millis(60_061), &renewal(1, 1)),
+        Answer::Granted
+    );
+}
+
+#[test]
+fn a_promise_has_to_lapse_or_be_released() {
+    let mut grantor = ready();
+    assert_eq!(grantor.renew(Mono::ZERO, &renewal(1, 1)), Answer::Granted);
+    grantor.adopt(Epoch(2));
+    let promised = Answer::Refused(RenewalRefusal::Promised);
+    assert_eq!(
+        grantor.renew(Mono::from_millis(1501), &renewal(2, 2)),
+        promised
+    );
+    let mut lapsed = grantor.clone();
+    assert_eq!(
+        lapsed.renew(Mono::from_millis(1502), &renewal(2, 2)),
+        Answer::Granted
+    );
+    assert_eq!(grantor.release(Epoch(1), b"guess"), Release::Unfit);
+    assert_eq!(
+        grantor.renew(Mono::from_millis(2), &renewal(2, 2)),
+        promised
+    );
+    assert_eq!(grantor.release(Epoch(1), &[1]), Release::First);
+    assert_eq!(
+        grantor.renew(Mono::from_millis(2), &renewal(2, 2)),
+        Answer::Granted
+    );
+}
+
+#[test]
+fn the_same_process_may_go_on_under_a_later_epoch() {
+    let mut grantor = ready();
+    assert_eq!(grantor.renew(Mono::ZERO, &renewal(1, 1)), Answer::Granted);
+    grantor.adopt(Epoch(2));
+    assert_eq!(
+        grantor.renew(Mono::from_millis(1), &renewal(2, 1)),
+        Answer::Granted
+    );
+    let old = Answer::Refused(RenewalRefusal::OldEpoch);
+    assert_eq!(grantor.renew(Mono::from_millis(2), &renewal(1, 1)), old);
+}
+
+#[test]
+fn only_the_secret_of_an_epoch_releases_it_however_often() {
+    let mut grantor = ready();
+    assert_eq!(grantor.renew(Mono::ZERO, &renewal(1, 1)), Answer::Granted);
+    assert_eq!(grantor.release(Epoch(1), &[1]), Release::First);
+    assert_eq!(grantor.release(Epoch(1), &[1]), Release::Again);
+    assert_eq!(grantor.release(Epoch(1), b"guess"), Release::Unfit);
+    assert_eq!(grantor.release(Epoch(0), b"guess"), Release::Unfit);
+    grantor.adopt(Epoch(2));
+    assert_eq!(grantor.renew(Mono::ZERO, &renewal(2, 2)), Answer::Granted);
+    assert_eq!(grantor.release(Epoch(1), &[1]), Release::Again);
+    assert_eq!(grantor.release(Epoch(1), &[2]), Release::Unfit);
+    assert!(!grantor.is_released(Epoch(2)));
+}
+
+#[test]
+fn an_epoch_that_nobody_can_have_reached_is_not_believed() {
+    let mut grantor = ready();
+    let unbelievable = Answer::Refused(RenewalRefusal::Unbelievable);
+    let mut told = renewal(1, 1);
+    told.adopted = Epoch(u64::MAX);
+    assert_eq!(grantor.renew(Mono::ZERO, &told), unbelievable);
+    let mut far = renewal(1, 1);
+    far.epoch = Epoch(EPOCH_JUMP_MAX + 2);
+    assert_eq!(grantor.renew(Mono::ZERO, &far), unbelievable);
+    // A member that was away learns from its log how far the others are.
+    grantor.know_epoch(Epoch(2), Mono::ZERO);
+    assert_eq!(
+        grantor.renew(Mono::ZERO, &far),
+        Answer::AdoptFirst(far.epoch)
+    );
+}
+
+#[test]
+fn a_late_renewal_of_a_released_epoch_is_dead() {
+    let mut grantor = ready();
+    assert_eq!(grantor.renew(Mono::ZERO, &renewal(1, 1)), Answer::Granted);
+    assert_eq!(grantor.release(Epoch(1), &[1]), Release::First);
+    assert_eq!(
+        grantor.renew(Mono::from_millis(1), &renewal(1, 1)),
+        Answer::Refused(RenewalRefusal::Dead)
+    );
+    assert!(grantor.is_released(Epoch(1)));
+    assert!(!grantor.is_released(Epoch(2)));
+}
+
+#[test]
+fn an_epoch_belongs_to_one_process() {
+    let mut grantor = ready();
+    assert_eq!(grantor.renew(Mono::ZERO, &renewal(1, 1)), Answer::Granted);
+    let later = Mono::from_millis(60_000);
+    assert_eq!(
+        grantor.renew(later, &renewal(1, 2)),
+        Answer::Refused(RenewalRefusal::Dead)
+    );
+}
+
+#[test]
+fn a_started_voter_waits_for_promises_it_has_forgotten() {
+    let mut grantor = Grantor::started(Epoch(1), Mono::ZERO, timing().promise());
+    grantor.set_caught_up(timing().promise());
+    grantor.set_membership(1, Mono::ZERO, timing().promise());
+    let wait = Answer::Refused(RenewalRefusal::StartWait);
+    assert_eq!(grantor.renew(Mono::from_millis(1501), &renewal(1, 1)), wait);
+    assert_eq!(
+        grantor.renew(Mono::from_millis(1502), &renewal(1, 1)),
+        Answer::Granted
+    );
+}
+
+#[test]
+fn nothing_is_granted_before_the_log_is_known() {
+    let mut grantor = Grantor::started(Epoch(1), Mono::ZERO, Duration::ZERO);
+    grantor.set_membership(1, Mono::ZERO, timing().promise());
+    let refused = Answer::Refused(RenewalRefusal::CatchingUp);
+    assert_eq!(
+        grantor.renew(Mono::from_millis(9000), &renewal(1, 1)),
+        refused
+    );
+}
+
+#[test]
+fn a_changed_membership_renews_only_whom_it_supports() {
+    let mut grantor = ready();
+    assert_eq!(grantor.renew(Mono::ZERO, &renewal(1, 1)), Answer::Granted);
+    grantor.set_membership(2, Mono::from_millis(10), timing().promise());
+    let old = Answer::Refused(RenewalRefusal::Membership);
+    assert_eq!(grantor.renew(Mono::from_millis(11), &renewal(1, 1)), old);
+    let mut same = renewal(1, 1);
+    same.membership = 2;
+    assert_eq!(grantor.renew(Mono::from_millis(12), &same), Answer::Granted);
+    assert_eq!(grantor.release(Epoch(1), &[1]), Release::First);
+    grantor.adopt(Epoch(2));
+    let mut other = renewal(2, 2);
+    other.membership = 2;
+    let wait = Answer::Refused(RenewalRefusal::StartWait);
+    assert_eq!(grantor.renew(Mono::from_millis(13), &other), wait);
+    assert_eq!(
+        grantor.renew(Mono::from_millis(1512), &other),
+        Answer::Granted
+    );
+}
+
+#[test]
+fn a_shortened_lease_does_not_shorten_the_promise() {
+    let mut grantor = ready();
+    let mut long = renewal(1, 1);
+    long.timing = LeaseTiming::from_millis(10_000).expect("valid");
+    assert_eq!(grantor.renew(Mono::ZERO, &long), Answer::Granted);
+    assert_eq!(
+        grantor.renew(Mono::from_millis(1), &renewal(1, 1)),
+        Answer::Granted
+    );
+    grantor.adopt(Epoch(2));
+    let promised = Answer::Refused(RenewalRefusal::Promised);
+    assert_eq!(
+        grantor.renew(Mono::from_millis(10_009), &renewal(2, 2)),
+        promised
+    );
+}
+
+#[test]
+fn silence_counts_from_the_receipt_or_from_knowing_the_epoch() {
+    let mut grantor = ready();
+    assert_eq!(grantor.silent_at(Epoch(1), timing()), None);
+    grantor.know_epoch(Epoch(1), Mono::ZERO);
+    assert_eq!(
+        grantor.silent_at(Epoch(1), timing()),
+        Some(Mono::from_nanos(2_626_500_000))
+    );
+    assert_eq!(
+        grantor.renew(Mono::from_millis(10), &renewal(1, 1)),
+        Answer::Granted
+    );
+    assert_eq!(
+        grantor.silent_at(Epoch(1), timing()),
+        Some(Mono::from_millis(1135))
+    );
+    assert_eq!(grantor.flush_lsn(Epoch(1)), Some(Lsn(10)));
+    assert_eq!(grantor.flush_lsn(Epoch(2)), None);
+}
