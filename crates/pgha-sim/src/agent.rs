@@ -10,7 +10,6 @@ use pgha_core::{Epoch, ForkId, MemberKind, Mono, Nonce, Phase};
 use rand::Rng;
 
 use crate::event::{Message, NodeEvent};
-use crate::lease::MEMBERSHIP;
 use crate::mutant::Mutant;
 use crate::node::{RaftMemory, Sidecar};
 use crate::time::MS;
@@ -22,18 +21,15 @@ impl World {
         if self.nodes[node].sidecar.is_some() {
             return;
         }
+        if self.nodes[node].disk.raft_id.is_none() {
+            return self.asks_for_place(node);
+        }
         let nonce = Nonce(self.fresh_id());
         self.trace(Some(node), || format!("sidecar starts as {nonce}"));
         let now = self.nodes[node].now(self.now);
-        let forgets = self.is(Mutant::GrantorForgets);
+        let wait = self.start_wait(node);
         let n = &mut self.nodes[node];
-        let wait = if forgets {
-            std::time::Duration::ZERO
-        } else {
-            n.disk.state.settings.start_wait()
-        };
-        let mut grantor = Grantor::started(n.disk.adopted, now, wait);
-        grantor.set_membership(MEMBERSHIP, now, wait);
+        let grantor = Grantor::started(n.disk.adopted, now, wait);
         n.sidecar = Some(Sidecar {
             me: Me {
                 name: n.name.clone(),
@@ -71,6 +67,7 @@ impl World {
         {
             sidecar.grantor.know_epoch(record.epoch, now);
         }
+        self.lease_learns_membership(node);
         let leftovers = self.empty_leftovers(node);
         self.sidecar_in(node, leftovers, NodeEvent::LeftoversGone(nonce));
         self.sidecar_in(node, 0, NodeEvent::Tell(nonce));
@@ -131,7 +128,7 @@ impl World {
         };
         let decision = decide(&input);
         let changed = sidecar.why != decision.why;
-        sidecar.why = decision.why;
+        let before = std::mem::replace(&mut sidecar.why, decision.why);
         sidecar.wake += 1;
         let (nonce, wake) = (sidecar.me.nonce, sidecar.wake);
         let after = n.clock.when(decision.wake_at).saturating_sub(self.now);
@@ -139,6 +136,7 @@ impl World {
         if changed {
             let why = self.nodes[node].sidecar.as_ref().map(|s| s.why.clone());
             self.trace(Some(node), || format!("is {why:?}"));
+            self.chronicle_why(node, &before);
         }
         self.carry_out(node, decision.actions);
         self.tell_changes(node);

@@ -25,6 +25,34 @@ pub enum Failure {
         /// What is missing.
         what: String,
     },
+    /// A raft leader lacks what was committed.
+    #[error("{member} leads and has {has} of {committed} committed entries")]
+    LogLost {
+        /// Who.
+        member: String,
+        /// So many it has.
+        has: usize,
+        /// So many were committed.
+        committed: usize,
+    },
+    /// A write was acknowledged behind the back of the next primary.
+    #[error("{member} acknowledged a write of epoch {epoch} when epoch {opened} was open")]
+    LateAcknowledgement {
+        /// Who.
+        member: String,
+        /// The epoch of the session.
+        epoch: Epoch,
+        /// The newest epoch.
+        opened: Epoch,
+    },
+    /// What was acknowledged when everybody had it is missing.
+    #[error("epoch {epoch} opens without {lost} writes that every data member had flushed")]
+    SynchronousLoss {
+        /// Which epoch.
+        epoch: Epoch,
+        /// How many.
+        lost: usize,
+    },
     /// Somebody never sleeps.
     #[error("spins at one moment: {event}")]
     Spins {
@@ -105,19 +133,24 @@ impl World {
     fn check_trees(&mut self, holder: usize, held: Epoch) {
         let runs = |node: &usize| {
             let n = &self.nodes[*node];
-            let fair = *node != holder && n.up && !n.frozen && n.guard.alive;
+            let fair = *node != holder && n.up && !n.frozen && n.guard.alive && !n.guard.frozen;
             let thawing = n.thawed > 0 && self.now < n.thawed + KILL_GRACE;
             let epoch = n
                 .postgres
                 .as_ref()
                 .filter(|p| p.ready)
                 .and_then(|p| p.epoch);
-            fair && !thawing && epoch.is_some_and(|epoch| epoch < held)
+            let straggler = n
+                .straggler
+                .is_some_and(|(of, until)| n.up && !n.frozen && of < held && self.now < until);
+            straggler || (fair && !thawing && epoch.is_some_and(|epoch| epoch < held))
         };
         let Some(other) = (0..self.nodes.len()).find(runs) else {
             return;
         };
-        let epoch = self.nodes[other].postgres.as_ref().and_then(|p| p.epoch);
+        let n = &self.nodes[other];
+        let straggler = n.straggler.map(|(of, _)| of);
+        let epoch = n.postgres.as_ref().and_then(|p| p.epoch).or(straggler);
         self.check(Err(Violation::TwoPromises {
             holder: self.nodes[holder].name.clone(),
             held,

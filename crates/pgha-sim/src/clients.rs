@@ -1,11 +1,13 @@
 //! Clients: single writes through any gate that lets them in, and what PostgreSQL writes by itself.
 
+use pgha_core::MemberKind;
 use pgha_core::invariant::GateView;
-use pgha_core::{Epoch, Nonce};
 use rand::Rng;
 
-use crate::check::Acknowledged;
-use crate::event::Event;
+use crate::check::{Acknowledged, Failure};
+use crate::event::{Event, Session};
+use crate::mutant::Mutant;
+use crate::node::Node;
 use crate::time::MS;
 use crate::wal::RecordKind;
 use crate::world::World;
@@ -24,6 +26,10 @@ impl World {
     }
 
     fn client_writes(&mut self, node: usize) {
+        // Who waits sends nothing more.
+        if self.profile.synchronous && self.chance(85) {
+            return;
+        }
         let n = &self.nodes[node];
         if !n.sidecar_runs() || !n.writable() {
             return;
@@ -31,6 +37,7 @@ impl World {
         let Some(sidecar) = &n.sidecar else { return };
         let now = n.now(self.now);
         let (gate, nonce) = (sidecar.gate, sidecar.me.nonce);
+        let postgres = n.postgres.as_ref().map_or(0, |p| p.id);
         if !gate.may_enter(now) || !gate.may_pass(gate.epoch, now) {
             return;
         }
@@ -38,14 +45,16 @@ impl World {
         let Some(data) = &self.nodes[node].disk.data else {
             return;
         };
-        let event = Event::Acknowledge {
+        let session = Session {
             node,
             nonce,
+            postgres,
             epoch: gate.epoch,
             index: data.wal.len() - 1,
             chain: data.chain(),
         };
         let delay = self.rng.random_range(MS / 5..6 * MS);
+        let event = Event::Acknowledge(session);
         self.queue.push(self.now + delay, event);
     }
 
@@ -61,26 +70,31 @@ impl World {
     }
 
     /// A commit's answer arrives at the gate.
-    pub fn acknowledge(
-        &mut self,
-        node: usize,
-        nonce: Nonce,
-        epoch: Epoch,
-        index: usize,
-        chain: u64,
-    ) {
+    pub fn acknowledge(&mut self, session: Session) {
+        let Session {
+            node,
+            epoch,
+            index,
+            chain,
+            ..
+        } = session;
+        let unchecked = self.is(Mutant::GateUncheckedAfterResume);
         let n = &mut self.nodes[node];
+        let resumed = unchecked && n.thawed > 0 && self.now < n.thawed + 5 * MS;
         if n.up && (n.frozen || n.sidecar_frozen) {
-            return n.deferred.push(Event::Acknowledge {
-                node,
-                nonce,
-                epoch,
-                index,
-                chain,
-            });
+            return n.deferred.push(Event::Acknowledge(session));
         }
-        if self.nonce(node) != Some(nonce) || !self.nodes[node].up {
+        if self.nonce(node) != Some(session.nonce) || !self.nodes[node].up {
             return;
+        }
+        if self.profile.synchronous && !self.is_everywhere(&session) {
+            let ended = self.nodes[node].postgres.as_ref().map(|p| p.id) != Some(session.postgres);
+            if !ended {
+                let again = self.span(30, 200);
+                self.queue
+                    .push(self.now + again, Event::Acknowledge(session));
+            }
+            return self.count("commit waits for a standby");
         }
         let n = &self.nodes[node];
         let Some(sidecar) = &n.sidecar else { return };
@@ -88,7 +102,16 @@ impl World {
         let Some(record) = record.filter(|record| record.chain == chain) else {
             return;
         };
-        if sidecar.gate.may_pass(epoch, n.now(self.now)) {
+        if resumed || sidecar.gate.may_pass(epoch, n.now(self.now)) {
+            let opened = self.opened.last().copied().unwrap_or_default();
+            if opened > epoch {
+                let member = n.name.to_string();
+                return self.fail(Failure::LateAcknowledgement {
+                    member,
+                    epoch,
+                    opened,
+                });
+            }
             let write = Acknowledged {
                 index,
                 chain,
@@ -101,6 +124,17 @@ impl World {
             self.acknowledged.push(write);
             self.count("acknowledged write");
         }
+    }
+
+    /// Whether every other data member has flushed it.
+    fn is_everywhere(&self, session: &Session) -> bool {
+        let has = |node: &Node| {
+            let data = node.disk.data.as_ref();
+            let record = data.and_then(|data| data.wal.get(session.index));
+            record.is_some_and(|record| record.chain == session.chain)
+        };
+        let mut data = self.nodes.iter().filter(|n| n.kind == MemberKind::Data);
+        data.all(has)
     }
 
     /// Every gate with its own clock.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pgha_core::decide::StopMode;
 use pgha_core::lease::Renewal;
 use pgha_core::report::{MemberReport, ReleaseNote};
-use pgha_core::{Command, Epoch, Nonce};
+use pgha_core::{Command, Epoch, Nonce, RaftId};
 
 use crate::fault::Fault;
 use crate::node::ReleaseSecret;
@@ -30,26 +30,32 @@ pub enum Event {
     /// Clients write.
     Clients,
     /// A write returns through the gate that it entered by.
-    Acknowledge {
-        /// The gate's node.
-        node: usize,
-        /// The sidecar process.
-        nonce: Nonce,
-        /// The epoch of the session.
-        epoch: Epoch,
-        /// Its record.
-        index: usize,
-        /// Its chain.
-        chain: u64,
-    },
+    Acknowledge(Session),
     /// Something breaks.
     Fault(Fault),
-    /// The next fault is drawn.
-    NextFault,
+    /// The next planned fault strikes.
+    Planned(usize),
     /// A fault ends.
     Mend(crate::fault::Mend),
     /// Everything is mended.
     Heal,
+}
+
+/// A client's session with a commit that it waits for.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The gate's node.
+    pub node: usize,
+    /// The sidecar process.
+    pub nonce: Nonce,
+    /// The start of PostgreSQL.
+    pub postgres: u64,
+    /// The epoch of the session.
+    pub epoch: Epoch,
+    /// Its record.
+    pub index: usize,
+    /// Its chain.
+    pub chain: u64,
 }
 
 /// Who of a node acts.
@@ -110,6 +116,8 @@ pub enum NodeEvent {
     PromotedByHand,
     /// The guard's deadline.
     GuardWakes(u64),
+    /// The guard's stamp has been missing for a third of a lease.
+    GuardMissed(u64),
     /// An orderly end of the sidecar: leaves once nothing runs, or when its patience is over.
     Leaves(Nonce, u32),
 }
@@ -119,6 +127,8 @@ pub enum NodeEvent {
 pub enum Message {
     /// A holder renews.
     Renewal {
+        /// Whom it asks.
+        to: RaftId,
         /// Its number.
         send: u64,
         /// What it says.
@@ -126,6 +136,8 @@ pub enum Message {
     },
     /// A grantor's answer.
     Answer {
+        /// Whose answer.
+        by: RaftId,
         /// For which process.
         nonce: Nonce,
         /// For which epoch.
@@ -159,6 +171,8 @@ pub enum Message {
     },
     /// A follower answers.
     BeatAnswer {
+        /// Which.
+        by: RaftId,
         /// Its term.
         term: u64,
     },

@@ -33,6 +33,10 @@ impl World {
         let Some(kill_at) = n.guard.kill_at.filter(|_| runs && n.guard.alive) else {
             return;
         };
+        if n.guard.frozen {
+            n.guard.woken = Some(id);
+            return;
+        }
         if now >= kill_at && sleeps {
             n.guard.kill_at = None;
             return;

@@ -16,10 +16,13 @@ use crate::world::World;
 /// `max_slot_wal_keep_size` of the model.
 const SLOT_BYTES_MAX: u64 = 16 << 10;
 
+/// A session is tried for this long.
+const CONNECT_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// The step in which a cancelled job has ended.
 pub(crate) const CANCELLED: u8 = 9;
 
-/// The model's copies are whole at once, and say what was lost before it is gone.
+/// A clone is whole at once; what was lost was said before it was gone.
 const REPLACED: JobDone = JobDone::Replaced {
     lost: None,
     rewound: None,
@@ -73,7 +76,7 @@ impl World {
             (JobKind::Promote { epoch }, 2) => self.store_fork_id(node, epoch),
             (JobKind::Promote { .. }, _) => self.job_failed(node, "it is not on its timeline"),
             (JobKind::Clone { from, .. }, _) => self.clone_from(node, &from),
-            (JobKind::Rewind { from, .. }, _) => self.rewind_to(node, &from),
+            (JobKind::Rewind { from, epoch }, _) => self.rewind_to(node, &from, epoch),
             (JobKind::Checkpoint { handover }, _) => self.checkpoint(node, handover),
         }
     }
@@ -112,6 +115,14 @@ impl World {
         let believed = self.is(Mutant::ForkIdsBelieved);
         let hidden = self.is(Mutant::TailHidden);
         if !self.nodes[node].postgres_runs() {
+            let n = &self.nodes[node];
+            let now = n.now(self.now);
+            let begun = n.sidecar.as_ref().and_then(|s| s.local.job.as_ref());
+            let begun = begun.map_or(now, |job| job.since);
+            let replays = n.postgres.as_ref().is_some_and(|p| p.recovering);
+            if replays && now.since(begun) > CONNECT_MAX {
+                return self.job_failed(node, "it is not consistent yet");
+            }
             let after = self.span(20, 60);
             return self.again(node, job, 2, after);
         }
@@ -235,8 +246,8 @@ impl World {
     }
 
     /// As `pg_rewind` does: finds the fork by numbers, and believes them.
-    fn rewind_to(&mut self, node: usize, from: &pgha_core::MemberName) {
-        let Some(copy) = self.source(node, from) else {
+    fn rewind_to(&mut self, node: usize, from: &pgha_core::MemberName, epoch: Epoch) {
+        let Some(mut copy) = self.source(node, from) else {
             return self.job_failed(node, "the source ended");
         };
         let Some(own) = &self.nodes[node].disk.data else {
@@ -254,9 +265,20 @@ impl World {
                 upstream: from.clone(),
             }));
         }
+        // The pages are as new as the source; the WAL between its checkpoint and them is copied or not.
+        copy.consistent_at = copy.end();
+        copy.rewound = Some(epoch);
+        if self.chance(50) {
+            let redo = copy.redo;
+            copy.wal.retain(|record| record.end <= redo);
+        }
         self.nodes[node].disk.data = Some(copy);
         self.count("rewind");
-        self.unmark(node, REPLACED);
+        let done = JobDone::Replaced {
+            lost: None,
+            rewound: Some(epoch),
+        };
+        self.unmark(node, done);
     }
 
     fn checkpoint(&mut self, node: usize, handover: Option<u64>) {

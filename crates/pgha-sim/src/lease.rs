@@ -1,26 +1,26 @@
 //! The lease threads of a sidecar: renewals out, grants in, no decision in between.
 
+use std::time::Duration;
+
 use pgha_core::gate::GateSetting;
 use pgha_core::lease::{Answer, Hold, Holder, Renewal, release_hash};
 use pgha_core::report::ReleaseNote;
-use pgha_core::{Epoch, Lsn};
+use pgha_core::{Epoch, Lsn, RaftId};
 use rand::Rng;
 
 use crate::event::{Message, NodeEvent};
 use crate::mutant::Mutant;
 use crate::node::ReleaseSecret;
-use crate::world::{World, raft_id};
+use crate::world::World;
 
-/// Everybody counts with the same membership: changes of it are not part of the model.
-pub const MEMBERSHIP: u64 = 1;
 /// A PostgreSQL that answered nothing for this long is hung.
-const HANG: std::time::Duration = std::time::Duration::from_secs(10);
+const HANG: Duration = Duration::from_secs(10);
 
 impl World {
     /// Begins to collect the lease of `epoch`, and gives every earlier one up.
     pub fn hold_lease(&mut self, node: usize, epoch: Epoch) {
         let secret: ReleaseSecret = self.rng.random();
-        let quorums = self.quorums();
+        let quorums = self.electorate(node);
         let n = &mut self.nodes[node];
         let timing = n.disk.state.settings.lease();
         let Some(sidecar) = &mut n.sidecar else {
@@ -40,6 +40,14 @@ impl World {
         self.sidecar_in(node, 0, NodeEvent::Renew(nonce, epoch));
     }
 
+    /// How long a started member waits, by the settings that this one has applied.
+    pub fn start_wait(&self, node: usize) -> Duration {
+        if self.is(Mutant::GrantorForgets) {
+            return Duration::ZERO;
+        }
+        self.nodes[node].disk.state.settings.start_wait()
+    }
+
     /// Stops renewing.
     pub fn drop_lease(&mut self, node: usize) {
         let Some(sidecar) = &mut self.nodes[node].sidecar else {
@@ -54,6 +62,10 @@ impl World {
     /// Sends the next renewal to every voter.
     pub fn renew(&mut self, node: usize, epoch: Epoch) {
         let now = self.nodes[node].now(self.now);
+        let Some(membership) = self.effective(node) else {
+            return;
+        };
+        let start_wait = self.start_wait(node);
         let n = &mut self.nodes[node];
         let adopted = n.disk.adopted;
         let flush_lsn = n.disk.data.as_ref().map_or(Lsn::ZERO, |data| data.end());
@@ -69,6 +81,8 @@ impl World {
         let timing = holder.timing();
         let nonce = sidecar.me.nonce;
         let secret = sidecar.secret.map_or([0; 16], |(_, secret)| secret);
+        let members = membership.nodes.keys().copied();
+        let asked = holder.asks(members, now);
         let Some(send) = holder.send(now) else {
             return self.dirty(node);
         };
@@ -85,15 +99,23 @@ impl World {
             epoch,
             nonce,
             timing,
+            start_wait,
             release_hash: release_hash(&secret),
             flush_lsn,
-            membership: MEMBERSHIP,
+            membership: membership.id,
             adopted,
         };
-        let message = Message::Renewal { send, renewal };
-        self.broadcast(node, &message);
-        if let Message::Renewal { send, renewal } = message {
-            self.renewal(node, node, send, renewal);
+        let me = self.nodes[node].disk.raft_id;
+        for (to, index) in membership.nodes {
+            if !asked.contains(&to) {
+                continue;
+            }
+            if me == Some(to) {
+                self.renewal(node, node, send, renewal.clone());
+            } else if index != node {
+                let renewal = renewal.clone();
+                self.send(node, index, &Message::Renewal { to, send, renewal });
+            }
         }
     }
 
@@ -114,7 +136,11 @@ impl World {
             Answer::AdoptFirst(epoch) => {
                 if sidecar.adopting.is_none_or(|under_way| under_way < epoch) {
                     sidecar.adopting = Some(epoch);
-                    let delay = self.span(1, 20);
+                    let delay = if self.nodes[node].disk_stalls {
+                        self.span(200, 5000)
+                    } else {
+                        self.span(1, 20)
+                    };
                     self.sidecar_in(node, delay, NodeEvent::Adopted(me, epoch));
                 }
                 // Unanswered: the holder's next renewal comes in time.
@@ -122,7 +148,11 @@ impl World {
             }
         };
         let adopted = self.nodes[node].disk.adopted;
+        let Some(by) = self.nodes[node].disk.raft_id else {
+            return;
+        };
         let message = Message::Answer {
+            by,
             nonce: renewal.nonce,
             epoch: renewal.epoch,
             send,
@@ -130,7 +160,7 @@ impl World {
             adopted,
         };
         if from == node {
-            self.answered(node, node, renewal.epoch, send, granted, adopted);
+            self.answered(node, by, renewal.epoch, send, granted, adopted);
         } else {
             self.send(node, from, &message);
         }
@@ -167,7 +197,7 @@ impl World {
     pub fn answered(
         &mut self,
         node: usize,
-        from: usize,
+        by: RaftId,
         epoch: Epoch,
         send: u64,
         granted: bool,
@@ -183,7 +213,7 @@ impl World {
             return;
         };
         if granted {
-            holder.granted(raft_id(from), send, now);
+            holder.granted(by, send, now);
         }
         let Hold::Held(deadlines) = holder.hold(now) else {
             return;

@@ -3,7 +3,9 @@
 
 pub mod agent;
 pub mod check;
+pub mod chronicle;
 pub mod clients;
+pub mod coverage;
 pub mod event;
 pub mod executor;
 pub mod fault;
@@ -17,11 +19,16 @@ pub mod network;
 pub mod node;
 pub mod observe;
 pub mod operator;
+pub mod plan;
 pub mod postgres;
+pub mod profile;
 pub mod raft;
 pub mod receiver;
 pub mod recovery;
 pub mod run;
+pub mod script;
+pub mod shrink;
+pub mod strike;
 pub mod time;
 pub mod tracked;
 pub mod wal;

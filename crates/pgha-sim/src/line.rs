@@ -4,6 +4,7 @@ use pgha_core::invariant::{self, MissingWrite, Violation};
 use pgha_core::journal::{Cause, JournalEntry};
 use pgha_core::{Epoch, StartKind};
 
+use crate::check::Failure;
 use crate::world::World;
 
 impl World {
@@ -112,6 +113,10 @@ impl World {
                     epoch,
                 });
             }
+        }
+        if self.profile.synchronous && self.ordered_line.is_empty() && !missing.is_empty() {
+            let lost = missing.len();
+            return self.fail(Failure::SynchronousLoss { epoch, lost });
         }
         if !missing.is_empty() {
             self.count("opening with loss");

@@ -32,7 +32,30 @@ impl World {
             }
             Mend::Postgres(node, id) => self.unhang(node, id),
             Mend::Apply(node) => self.nodes[node].apply_slow = false,
+            Mend::Disk(node) => self.nodes[node].disk_stalls = false,
+            Mend::Guard(node, id) => self.guard_thaws(node, id),
             Mend::Boot(node) => self.boot(node),
+        }
+    }
+
+    /// It does at once what came due meanwhile.
+    fn guard_thaws(&mut self, node: usize, id: u64) {
+        let n = &mut self.nodes[node];
+        let same = n.postgres.as_ref().is_some_and(|p| p.id == id);
+        if !same || !std::mem::take(&mut n.guard.frozen) {
+            return;
+        }
+        n.thawed = self.now;
+        let primary = n.postgres.as_ref().is_some_and(|p| p.epoch.is_some());
+        let orphan = n.sidecar.is_none() && primary;
+        let headless = n.postgres.as_ref().is_some_and(|p| p.headless);
+        let woken = n.guard.woken.take();
+        if headless {
+            self.signal(node, StopMode::Kill, "its postmaster died");
+        } else if orphan && n.guard.alive {
+            self.signal(node, StopMode::Kill, "its sidecar died");
+        } else if let Some(id) = woken {
+            self.guard_wakes(node, id);
         }
     }
 
@@ -100,8 +123,10 @@ impl World {
             }
             if let Some(id) = self.nodes[node].postgres.as_ref().map(|p| p.id) {
                 self.unhang(node, id);
+                self.guard_thaws(node, id);
             }
             self.nodes[node].apply_slow = false;
+            self.nodes[node].disk_stalls = false;
             self.boot(node);
             if self.nodes[node].sidecar.is_none() {
                 self.sidecar_in(node, 100 * MS, NodeEvent::SidecarStarts);

@@ -25,11 +25,25 @@ pub enum Mutant {
     ForkIdsBelieved,
     /// A member that left the line is told to have ended where it left.
     TailHidden,
+    /// The holder needs nobody's grant but its own.
+    QuorumOfOne,
+    /// The lease is released when PostgreSQL is ordered to stop, not when nothing of it is left.
+    ReleasedEarly,
+    /// What waited in a proxy that stood still goes out without another look at the gate.
+    GateUncheckedAfterResume,
+    /// The guard kills the postmaster and takes the tree for empty.
+    PostmasterOnly,
+    /// A promotion takes the timeline that PostgreSQL would take by itself.
+    TimelineReused,
+    /// A member that lost its Raft store votes under its old id.
+    OldIdVotes,
+    /// An entry is acknowledged before it is flushed.
+    AppendNotFlushed,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 18] = [
         Self::GateNeverCloses,
         Self::GuardSleeps,
         Self::GrantorForgets,
@@ -41,5 +55,12 @@ impl Mutant {
         Self::ClocksRunAway,
         Self::ForkIdsBelieved,
         Self::TailHidden,
+        Self::QuorumOfOne,
+        Self::ReleasedEarly,
+        Self::GateUncheckedAfterResume,
+        Self::PostmasterOnly,
+        Self::TimelineReused,
+        Self::OldIdVotes,
+        Self::AppendNotFlushed,
     ];
 }

@@ -75,8 +75,14 @@ impl World {
     /// A message arrives.
     pub fn receive(&mut self, node: usize, from: usize, message: Message) {
         match message {
-            Message::Renewal { send, renewal } => self.renewal(node, from, send, renewal),
+            Message::Renewal { to, send, renewal } => {
+                // Every call names whom it is for, and nobody answers for somebody else.
+                if self.nodes[node].disk.raft_id == Some(to) {
+                    self.renewal(node, from, send, renewal);
+                }
+            }
             Message::Answer {
+                by,
                 nonce,
                 epoch,
                 send,
@@ -84,7 +90,7 @@ impl World {
                 adopted,
             } => {
                 if self.nonce(node) == Some(nonce) {
-                    self.answered(node, from, epoch, send, granted, adopted);
+                    self.answered(node, by, epoch, send, granted, adopted);
                 }
             }
             Message::Report(report) => self.heard(node, *report),
@@ -98,7 +104,7 @@ impl World {
                 committed,
                 fresh,
             } => self.beat(node, from, term, committed, fresh),
-            Message::BeatAnswer { term } => self.beat_answered(node, from, term),
+            Message::BeatAnswer { by, term } => self.beat_answered(node, by, term),
         }
     }
 
@@ -111,8 +117,12 @@ impl World {
             .peers
             .get(&report.name)
             .is_none_or(|known| known.report != report || known.refused_at.is_some());
+        let since = sidecar.peers.get(&report.name).map_or(now, |known| {
+            Heard::since_after(known.since, known.at, known.refused_at.is_some(), now)
+        });
         let heard = Heard {
             at: now,
+            since,
             refused_at: None,
             report,
         };

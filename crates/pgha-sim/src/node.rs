@@ -6,9 +6,10 @@ use pgha_core::decide::{Heard, JobKind, Local, Me, RaftView, Since, StopMode, Wh
 use pgha_core::gate::GateSetting;
 use pgha_core::lease::{Deadlines, Grantor, Hold, Holder};
 use pgha_core::report::{MemberReport, ReleaseNote};
-use pgha_core::{ClusterState, Epoch, MemberKind, MemberName, Mono};
+use pgha_core::{ClusterState, Epoch, MemberKind, MemberName, Mono, RaftId};
 
 use crate::event::Event;
+use crate::raft::Tail;
 use crate::time::{Clock, Nanos};
 use crate::wal::DataDirectory;
 
@@ -40,23 +41,33 @@ pub struct Node {
     pub guard: Guard,
     /// The sidecar.
     pub sidecar: Option<Sidecar>,
+    /// A backend that nobody killed works on, for this epoch and until then.
+    pub straggler: Option<(Epoch, Nanos)>,
     /// It was ever wiped: what it lost cannot be told any more.
     pub wiped: bool,
     /// When it thawed last.
     pub thawed: Nanos,
     /// Commits are applied late here.
     pub apply_slow: bool,
+    /// Nothing reaches the disk of its Raft store.
+    pub disk_stalls: bool,
 }
 
 /// What survives a crash of the node.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
+    /// Its name in the Raft group; none while it has no place there.
+    pub raft_id: Option<RaftId>,
+    /// Its store's name: another one once the store was lost.
+    pub store: String,
     /// The highest adopted epoch.
     pub adopted: Epoch,
     /// The highest Raft term.
     pub term: u64,
     /// How many entries of the log are stored.
     pub stored: usize,
+    /// What is stored after them and may never be committed.
+    pub tail: Option<Tail>,
     /// How many of them were applied.
     pub applied: usize,
     /// What they came to.
@@ -81,12 +92,16 @@ pub struct Postgres {
     pub pinned: bool,
     /// It accepts connections.
     pub ready: bool,
+    /// It replays, and is not consistent yet.
+    pub recovering: bool,
     /// It is no standby.
     pub writable: bool,
     /// It was ordered to stop.
     pub stopping: Option<StopMode>,
     /// It answers nobody, and ends only when killed.
     pub hung: bool,
+    /// Its postmaster is dead, its backends work on until somebody kills them.
+    pub headless: bool,
     /// Whom its receiver streams from, where it does.
     pub receiver: Option<Receiver>,
 }
@@ -107,6 +122,10 @@ pub struct Receiver {
 pub struct Guard {
     /// Whether the process lives.
     pub alive: bool,
+    /// Whether it alone stands still.
+    pub frozen: bool,
+    /// Its deadline came while it stood still.
+    pub woken: Option<u64>,
     /// When it empties the tree, on its node's clock.
     pub kill_at: Option<Mono>,
     /// The epoch that it can release.
@@ -175,7 +194,7 @@ pub struct RaftMemory {
     /// Who leads it, where known, and when that was last heard.
     pub leader: Option<(usize, Mono)>,
     /// Of a leader: when each follower last answered.
-    pub answers: BTreeMap<usize, Mono>,
+    pub answers: BTreeMap<RaftId, Mono>,
     /// What the leader told to be committed.
     pub committed: usize,
     /// A current leader has told it in this process' life.

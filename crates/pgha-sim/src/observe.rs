@@ -22,7 +22,8 @@ impl World {
         sidecar.reads_end = reads_end && epoch.is_some();
         sidecar.examining = true;
         let local = &mut sidecar.local;
-        if local.probe.is_none() && local.stopping.is_none() {
+        let started = matches!(local.tree, Tree::Standby { .. } | Tree::Primary { .. });
+        if started && local.probe.is_none() && local.stopping.is_none() {
             local.start_failed(cause.clone(), now);
         }
         local.ends();
@@ -81,6 +82,7 @@ impl World {
                 history_ahead: data.newest_history > data.timeline(),
                 was_primary: data.was_primary && !promotion_unseen,
                 never_served: n.disk.initialized && data.never_served(),
+                rewound: data.rewound,
             }),
         };
         sidecar.local.finds(found);

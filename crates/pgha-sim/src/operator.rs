@@ -64,6 +64,9 @@ impl World {
         data.newest_history = timeline;
         data.append(96, timeline, RecordKind::EndOfRecovery, origin);
         self.count("promotion by hand");
+        self.chronicle(node, || {
+            format!("PostgreSQL is promoted by hand to timeline {timeline}")
+        });
         self.probe_soon(node);
     }
 
@@ -125,19 +128,22 @@ impl World {
     }
 
     fn settings(&mut self) -> Command {
-        let (key, value) = match self.rng.random_range(0..3) {
+        let version = self.truth.settings.version;
+        let (key, value) = match self.rng.random_range(0..4) {
             0 => ("lease_ms", self.rng.random_range(1010..4000).to_string()),
             1 => {
                 let crash = ["auto", "restart", "failover"][self.rng.random_range(0..3)];
                 ("on_primary_crash", crash.to_owned())
             }
+            2 => ("lease_ms", "10".to_owned()),
             _ => {
                 let bytes = [0, 1000, 16 << 20][self.rng.random_range(0..3)];
                 ("max_lag_on_failover", bytes.to_string())
             }
         };
         Command::SetSettings {
-            expected_version: self.truth.settings.version,
+            // Somebody else may have been quicker.
+            expected_version: version.saturating_sub(u64::from(self.chance(20))),
             set: BTreeMap::from([(key.to_owned(), value)]),
             unset: Vec::new(),
         }

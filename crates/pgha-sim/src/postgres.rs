@@ -4,8 +4,9 @@ use pgha_core::decide::{StopMode, Tree};
 use pgha_core::invariant::Violation;
 
 use crate::event::NodeEvent;
+use crate::mutant::Mutant;
 use crate::node::Postgres;
-use crate::time::MS;
+use crate::time::{MS, SECOND};
 use crate::wal::RecordKind;
 use crate::world::World;
 
@@ -25,6 +26,7 @@ impl World {
         data.clean = false;
         data.was_primary = matches!(tree, Tree::Primary { .. });
         n.guard.alive = true;
+        n.guard.frozen = false;
         let (pinned, writable, epoch) = match tree {
             Tree::Standby { pinned, .. } => (pinned.is_some(), false, None),
             Tree::Primary { epoch, .. } => (false, true, Some(*epoch)),
@@ -35,9 +37,11 @@ impl World {
             epoch,
             pinned,
             ready: false,
+            recovering: false,
             writable,
             stopping: None,
             hung: false,
+            headless: false,
             receiver: None,
         });
         if self.fault_chance(self.profile.start_fails_percent) {
@@ -61,6 +65,14 @@ impl World {
         let Some(postgres) = n.postgres.as_mut().filter(|p| p.id == id) else {
             return;
         };
+        if let Some(data) = &mut n.disk.data {
+            if data.end() < data.consistent_at {
+                postgres.recovering = true;
+                return;
+            }
+            data.rewound = None;
+        }
+        postgres.recovering = false;
         postgres.ready = true;
         if postgres.writable
             && let Some(data) = &mut n.disk.data
@@ -82,7 +94,11 @@ impl World {
             return;
         };
         postgres.stopping = Some(mode);
-        let (id, hung) = (postgres.id, postgres.hung);
+        let (id, hung, epoch) = (postgres.id, postgres.hung, postgres.epoch);
+        let secret = n.guard.secret.filter(|(of, _)| Some(*of) == epoch);
+        if let (Some((epoch, secret)), true) = (secret, self.is(Mutant::ReleasedEarly)) {
+            self.guard_releases(node, epoch, secret, why);
+        }
         let delay = match mode {
             StopMode::Kill => self.span(3, 60),
             StopMode::Fast | StopMode::Immediate if hung => return,
@@ -107,12 +123,17 @@ impl World {
         if mode == StopMode::Fast {
             self.shut_down(node);
         }
+        let only_postmaster = self.is(Mutant::PostmasterOnly) && mode == StopMode::Kill;
         let n = &mut self.nodes[node];
         let epoch = n.postgres.take().and_then(|postgres| postgres.epoch);
         n.guard.kill_at = None;
-        let guard = n.guard.alive;
+        if let (Some(epoch), true) = (epoch, only_postmaster) {
+            n.straggler = Some((epoch, self.now + 2 * SECOND));
+        }
+        let guard = n.guard.alive && !n.guard.frozen;
         let secret = n.guard.secret.filter(|(of, _)| Some(*of) == epoch);
         self.trace(Some(node), || format!("PostgreSQL is gone ({why})"));
+        self.chronicle(node, || format!("PostgreSQL is gone: {why}"));
         match (self.nonce(node), epoch, secret) {
             (Some(nonce), epoch, _) => {
                 let delay = self.span(0, 3);
@@ -166,7 +187,14 @@ impl World {
         let thawing = self.now < self.nodes[node].thawed + 100 * MS;
         // So does one whose sidecar just died.
         let orphaned = self.nodes[node].sidecar.is_none();
-        let lease_held = self.lease_not_ended(node) || thawing || orphaned;
+        // And one that is being stopped because its epoch is: what its grantors promised runs on.
+        let now = self.nodes[node].now(self.now);
+        let reused = self.is(Mutant::TimelineReused);
+        let promised = self.nodes[node]
+            .guard
+            .kill_at
+            .is_some_and(|kill| now < kill);
+        let lease_held = self.lease_not_ended(node) || promised || thawing || orphaned;
         let n = &mut self.nodes[node];
         let (Some(postgres), Some(data)) = (&mut n.postgres, &mut n.disk.data) else {
             return;
@@ -179,7 +207,8 @@ impl World {
         let Some((timeline, fork)) = forks.iter().find(|(_, fork)| fork.epoch == epoch) else {
             return;
         };
-        let assigned = (*timeline).max(data.newest_history.next());
+        let own = data.newest_history.next();
+        let assigned = if reused { own } else { own.max(*timeline) };
         let bogus = data.newest_history > data.timeline() && !postgres.pinned;
         let end = data.end();
         let checked = pgha_core::invariant::start(&pgha_core::invariant::StartView {

@@ -17,9 +17,12 @@ impl World {
         let Some(receiver) = postgres.receiver.clone() else {
             return;
         };
+        let replays = postgres.recovering && !postgres.hung;
         let pause = self.rng.random_range(5 * MS..30 * MS);
         self.tree_in(node, pause, NodeEvent::Stream(id));
-        if !self.nodes[node].postgres_runs() {
+        let n = &self.nodes[node];
+        let replays = replays && n.up && !n.frozen;
+        if !n.postgres_runs() && !replays {
             return;
         }
         let from = receiver.from;
@@ -33,6 +36,10 @@ impl World {
         }
         let most = self.rng.random_range(1..60);
         self.copy_wal(node, from, most);
+        let data = self.nodes[node].disk.data.as_ref();
+        if replays && data.is_some_and(|data| data.end() >= data.consistent_at) {
+            self.tree_in(node, MS, NodeEvent::PostgresReady(id));
+        }
     }
 
     fn detach(&mut self, node: usize) {

@@ -66,7 +66,7 @@ impl World {
             .is_some_and(|since| self.now > since + SETTLING + QUIET)
     }
 
-    fn incomplete(&self) -> Option<String> {
+    pub(crate) fn incomplete(&self) -> Option<String> {
         let Some(record) = self.truth.primary() else {
             return Some(format!(
                 "no primary: {:?} {}",
@@ -82,6 +82,9 @@ impl World {
         let (Some(primary), Some(data)) = (primary, data) else {
             return Some(format!("the primary {} has no data", record.node));
         };
+        if let Some(missing) = self.members_missing() {
+            return Some(missing);
+        }
         let end = data.end();
         for (index, node) in self.nodes.iter().enumerate() {
             let Some(sidecar) = &node.sidecar else {

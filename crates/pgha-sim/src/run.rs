@@ -5,8 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::check::Failure;
+use crate::coverage::{CHANGES_MIN, EVENTFUL};
 use crate::mutant::Mutant;
-use crate::world::{Shape, World};
+use crate::plan::Planned;
+use crate::world::{Options, Shape, World};
 
 /// What one seed came to.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub struct Outcome {
     pub failure: Option<(Failure, f64)>,
     /// How often what happened.
     pub counts: BTreeMap<String, u64>,
+    /// What was planned to break.
+    pub plan: Vec<Planned>,
 }
 
 /// All of many seeds.
@@ -45,14 +49,28 @@ pub fn shape_of(seed: u64) -> Shape {
 
 /// Runs one seed.
 pub fn run(seed: u64, mutant: Option<Mutant>, tracing: bool) -> Outcome {
-    let mut world = World::new(seed, shape_of(seed), mutant, tracing);
+    let options = Options {
+        mutant,
+        tracing,
+        only: None,
+    };
+    run_with(seed, &options)
+}
+
+/// Runs one seed as `options` say.
+pub fn run_with(seed: u64, options: &Options) -> Outcome {
+    let mut world = World::new(seed, shape_of(seed), options);
     while world.step() {}
+    if world.changes_of_primary() >= CHANGES_MIN {
+        world.count(EVENTFUL);
+    }
     #[allow(clippy::cast_precision_loss)]
     let seconds = world.now as f64 / 1e9;
     Outcome {
         seed,
         failure: world.failure.map(|failure| (failure, seconds)),
         counts: world.counts,
+        plan: world.plan,
     }
 }
 

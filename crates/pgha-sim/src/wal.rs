@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pgha_core::lineage::Position;
-use pgha_core::{ForkId, Lsn, SystemIdentifier, TimelineId};
+use pgha_core::{Epoch, ForkId, Lsn, SystemIdentifier, TimelineId};
 
 /// What a record is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,10 @@ pub struct DataDirectory {
     pub slots: BTreeMap<String, Lsn>,
     /// The oldest WAL that is still there.
     pub kept_from: Lsn,
+    /// Nobody is answered before WAL was replayed up to here: a rewind copied pages as new as that.
+    pub consistent_at: Lsn,
+    /// It was rewound to the primary of this epoch and has answered nobody since.
+    pub rewound: Option<Epoch>,
 }
 
 /// Why a receiver cannot stream.
@@ -83,6 +87,8 @@ impl DataDirectory {
             newest_history: timeline,
             slots: BTreeMap::new(),
             kept_from: Lsn::ZERO,
+            consistent_at: Lsn::ZERO,
+            rewound: None,
         };
         fresh.append(0x100_0000, timeline, RecordKind::Background, origin);
         fresh.redo = fresh.end();

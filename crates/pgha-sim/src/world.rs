@@ -3,20 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgha_core::command::Create;
-use pgha_core::lease::Quorums;
 use pgha_core::{
-    Addresses, ClusterId, ClusterState, Command, Epoch, Generation, Member, MemberKind, Nonce,
-    RaftId, Secret, Settings, StoreId,
+    ClusterId, ClusterState, Command, Epoch, Generation, MemberKind, Nonce, Secret, Settings,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::check::{Acknowledged, Failure};
 use crate::event::{Event, Layer, NodeEvent, Queue};
-use crate::fault::Profile;
 use crate::mutant::Mutant;
 use crate::node::{Disk, Guard, Node};
-use crate::raft::Raft;
+use crate::plan::{self, Planned};
+use crate::profile::Profile;
+use crate::raft::{Entry, Raft};
 use crate::time::{Clock, MS, Nanos, SECOND};
 
 /// More events at one moment than this mean that something never sleeps.
@@ -29,6 +28,17 @@ pub struct Shape {
     pub data: usize,
     /// Members without one.
     pub witnesses: usize,
+}
+
+/// What a run is besides its seed.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The rule that is broken in it.
+    pub mutant: Option<Mutant>,
+    /// Says what happens.
+    pub tracing: bool,
+    /// The faults that strike, by their numbers in the plan; all unless given.
+    pub only: Option<BTreeSet<usize>>,
 }
 
 /// A run in progress.
@@ -47,6 +57,8 @@ pub struct World {
     pub cut: Vec<Vec<bool>>,
     /// How the network and the faults of this run are.
     pub profile: Profile,
+    /// What is to break, by its number.
+    pub plan: Vec<Planned>,
     /// The replicated log.
     pub raft: Raft,
     /// The state after every committed entry.
@@ -75,6 +87,8 @@ pub struct World {
     pub by_hand_meanwhile: bool,
     /// An operator has helped out of a wait that only he can end.
     pub operator_helped: u32,
+    /// What a reader of a script wants to know, in order; none where luck decides what happens.
+    pub chronicle: Option<Vec<String>>,
     mutant: Option<Mutant>,
     next_id: u64,
     same_instant: u32,
@@ -83,14 +97,37 @@ pub struct World {
 
 impl World {
     /// A world of `shape` in which everything follows from `seed`.
-    pub fn new(seed: u64, shape: Shape, mutant: Option<Mutant>, tracing: bool) -> Self {
+    ///
+    /// Of its faults only those with the numbers in `only` strike, where it is given.
+    pub fn new(seed: u64, shape: Shape, options: &Options) -> Self {
+        let Options {
+            mutant,
+            tracing,
+            only,
+        } = options;
+        let mut world = Self::unbegun(seed, shape, *mutant, *tracing);
+        if world.is(Mutant::ClocksRunAway) {
+            for (index, node) in world.nodes.iter_mut().enumerate() {
+                let rate = if index % 2 == 0 { -500_000 } else { 500_000 };
+                node.clock = Clock::new(0, SECOND, rate);
+            }
+        }
+        world.begin();
+        world.plan = plan::draw(seed, &world.profile);
+        world.plan_begins(only.as_ref());
+        world.queue.push(world.profile.chaos, Event::Heal);
+        world
+    }
+
+    fn unbegun(seed: u64, shape: Shape, mutant: Option<Mutant>, tracing: bool) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let count = shape.data + shape.witnesses;
-        let profile = Profile::draw(&mut rng);
+        // Luck of its own: what else can break changes nothing in a script.
+        let profile = Profile::draw(&mut StdRng::seed_from_u64(seed ^ 0x000F_1E1D));
         let nodes = (0..count)
             .map(|index| node(index, index >= shape.data, &mut rng))
             .collect();
-        let mut world = Self {
+        Self {
             seed,
             rng,
             now: 0,
@@ -98,6 +135,7 @@ impl World {
             nodes,
             cut: vec![vec![false; count]; count],
             profile,
+            plan: Vec::new(),
             raft: Raft::default(),
             truth: ClusterState::default(),
             line: Vec::new(),
@@ -112,54 +150,44 @@ impl World {
             dies_in_decision: None,
             by_hand_meanwhile: false,
             operator_helped: 0,
+            chronicle: None,
             mutant,
             next_id: 1,
             same_instant: 0,
             tracing,
-        };
-        if world.is(Mutant::ClocksRunAway) {
-            for (index, node) in world.nodes.iter_mut().enumerate() {
-                let rate = if index % 2 == 0 { -300_000 } else { 300_000 };
-                node.clock = Clock::new(0, SECOND, rate);
-            }
         }
+    }
+
+    /// A world in which only that breaks which somebody orders.
+    pub fn scripted(seed: u64, shape: Shape, tracing: bool) -> Self {
+        let mut world = Self::unbegun(seed, shape, None, tracing);
+        world.profile = Profile::calm();
+        world.chronicle = Some(Vec::new());
         world.begin();
         world
     }
 
     fn begin(&mut self) {
         let create = Command::Create(self.create());
-        let _ = self.truth.apply(1, &create);
-        self.raft.log.push(create);
+        let _ = self.truth.apply(2, &create);
+        self.form();
+        self.raft.log.push(Entry::Command(create));
         for node in 0..self.nodes.len() {
-            // Formation is not part of the model: everybody has stored the first entry.
-            self.nodes[node].disk.stored = 1;
+            // Formation is not part of the model: everybody has stored the first entries.
+            self.nodes[node].disk.stored = self.raft.log.len();
             let at = self.span(0, 200);
             self.sidecar_in(node, at, NodeEvent::SidecarStarts);
         }
         self.queue.push(20 * MS, Event::RaftTick);
         self.queue.push(50 * MS, Event::Clients);
-        let first = self.span(500, 8000);
-        self.queue.push(first, Event::NextFault);
-        self.queue.push(self.profile.chaos, Event::Heal);
     }
 
     fn create(&self) -> Create {
-        let members = self.nodes.iter().enumerate().map(|(index, node)| {
-            let addresses = Addresses {
-                postgres: format!("{}:5433", node.name),
-                ..Addresses::default()
-            };
-            let store = StoreId::from(format!("s{index}"));
-            let mut member = Member::new(node.kind, raft_id(index), store, addresses);
-            member.priority = 100 + u32::try_from(index % 2).unwrap_or(0);
-            (node.name.clone(), member)
-        });
         Create {
             cluster: "main".to_owned(),
             cluster_id: ClusterId::from("c1"),
             generation: Generation(1),
-            members: members.collect(),
+            members: self.listed(),
             settings: Settings::default(),
             replication_secret: Secret::default(),
         }
@@ -190,15 +218,9 @@ impl World {
             Event::RaftTick => self.raft_tick(),
             Event::Commit(proposal) => self.commit(proposal),
             Event::Clients => self.clients(),
-            Event::Acknowledge {
-                node,
-                nonce,
-                epoch,
-                index,
-                chain,
-            } => self.acknowledge(node, nonce, epoch, index, chain),
+            Event::Acknowledge(session) => self.acknowledge(session),
             Event::Fault(fault) => self.strike(fault),
-            Event::NextFault => self.next_fault(),
+            Event::Planned(number) => self.planned(number),
             Event::Mend(mend) => self.mend(mend),
             Event::Heal => self.heal(),
         }
@@ -232,6 +254,7 @@ impl World {
         let me = sidecar.me.nonce;
         match what {
             NodeEvent::Receive(from, message) => self.receive(node, from, *message),
+            NodeEvent::GuardMissed(id) => self.guard_missed(node, id),
             NodeEvent::LeftoversGone(nonce) if nonce == me => self.leftovers_gone(node),
             NodeEvent::Wake(nonce, wake) if nonce == me && sidecar.wake == wake => {
                 self.decide_now(node);
@@ -275,7 +298,7 @@ impl World {
 
     /// True so many times in a hundred; never once everything is mended.
     pub fn fault_chance(&mut self, percent: u32) -> bool {
-        self.healed.is_none() && self.rng.random_range(0..100) < percent
+        self.healed.is_none() && self.chronicle.is_none() && self.rng.random_range(0..100) < percent
     }
 
     /// True so many times in a hundred.
@@ -307,6 +330,13 @@ impl World {
         }
     }
 
+    /// How often a primary was named after the first.
+    pub fn changes_of_primary(&self) -> u64 {
+        let named = |kind| self.counts.get(&format!("primary by {kind}")).copied();
+        let kinds = ["Promotion", "Restart", "Reinstatement"];
+        kinds.into_iter().filter_map(named).sum()
+    }
+
     /// Says what happens, where somebody reads it.
     pub fn trace(&self, node: Option<usize>, text: impl FnOnce() -> String) {
         if self.tracing {
@@ -322,11 +352,6 @@ impl World {
         Some(self.nodes[node].sidecar.as_ref()?.me.nonce)
     }
 
-    /// The votes that count.
-    pub fn quorums(&self) -> Quorums {
-        Quorums::new([(0..self.nodes.len()).map(raft_id).collect::<BTreeSet<_>>()])
-    }
-
     /// Whether `a` and `b` hear each other.
     pub fn linked(&self, a: usize, b: usize) -> bool {
         a == b || (!self.cut[a][b] && !self.cut[b][a])
@@ -336,11 +361,6 @@ impl World {
     pub fn index_of(&self, name: &pgha_core::MemberName) -> Option<usize> {
         self.nodes.iter().position(|node| node.name == *name)
     }
-}
-
-/// The raft id of a node.
-pub fn raft_id(index: usize) -> RaftId {
-    RaftId(index as u64 + 1)
 }
 
 fn node(index: usize, witness: bool, rng: &mut StdRng) -> Node {
@@ -358,12 +378,17 @@ fn node(index: usize, witness: bool, rng: &mut StdRng) -> Node {
         frozen: false,
         sidecar_frozen: false,
         deferred: Vec::new(),
-        disk: Disk::default(),
+        disk: Disk {
+            store: format!("s{index}"),
+            ..Disk::default()
+        },
         postgres: None,
         guard: Guard::default(),
         sidecar: None,
+        straggler: None,
         wiped: false,
         thawed: 0,
         apply_slow: false,
+        disk_stalls: false,
     }
 }

@@ -1,0 +1,83 @@
+//! How a run is: what can break in it, and how often.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use crate::fault::Fault;
+use crate::time::{Nanos, SECOND};
+
+/// How a run is: drawn once.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// How long things break.
+    pub chaos: Nanos,
+    /// Milliseconds between two faults, on average.
+    pub pause_ms: u64,
+    /// Messages that are lost, of a hundred.
+    pub drop_percent: u32,
+    /// Messages that arrive twice.
+    pub duplicate_percent: u32,
+    /// Messages that are late.
+    pub slow_percent: u32,
+    /// By how much at most.
+    pub slow_ms: u64,
+    /// Jobs that fail.
+    pub job_fails_percent: u32,
+    /// Starts of PostgreSQL that fail.
+    pub start_fails_percent: u32,
+    /// Checkpoints remove WAL that no slot keeps.
+    pub removes_wal: bool,
+    /// Commits wait until every other data member has flushed them: `synchronous_standby_names` as a
+    /// user may set it. Which members have to report for an election does not follow from it yet.
+    pub synchronous: bool,
+    /// The kinds of fault that occur.
+    pub kinds: Vec<Fault>,
+}
+
+impl Profile {
+    /// Nothing breaks by itself.
+    pub fn calm() -> Self {
+        Self {
+            chaos: 0,
+            pause_ms: 0,
+            drop_percent: 0,
+            duplicate_percent: 0,
+            slow_percent: 0,
+            slow_ms: 1,
+            job_fails_percent: 0,
+            start_fails_percent: 0,
+            removes_wal: false,
+            synchronous: false,
+            kinds: Vec::new(),
+        }
+    }
+
+    /// Some kinds of fault at some rate.
+    pub fn draw(rng: &mut StdRng) -> Self {
+        let kinds: Vec<Fault> = Fault::ALL
+            .into_iter()
+            .filter(|_| rng.random_range(0..100) < 50)
+            .collect();
+        let calm = rng.random_range(0..3) == 0;
+        let percent = |rng: &mut StdRng, most: u32| {
+            if calm { 0 } else { rng.random_range(0..=most) }
+        };
+        Self {
+            chaos: rng.random_range(10..50) * SECOND,
+            pause_ms: rng.random_range(300..5000),
+            drop_percent: percent(rng, 15),
+            duplicate_percent: percent(rng, 10),
+            slow_percent: percent(rng, 10),
+            slow_ms: rng.random_range(30..800),
+            job_fails_percent: percent(rng, 15),
+            start_fails_percent: percent(rng, 10),
+            removes_wal: rng.random_range(0..3) == 0,
+            synchronous: rng.random_range(0..5) == 0,
+            kinds: if kinds.is_empty() {
+                vec![Fault::NodeDies]
+            } else {
+                kinds
+            },
+        }
+    }
+}

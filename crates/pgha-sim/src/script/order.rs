@@ -1,0 +1,67 @@
+//! What a script can order.
+
+use crate::time::Nanos;
+
+/// A member: by its name, by its role at this moment, or by a name that the script gave.
+pub(super) type Who = String;
+
+/// A part of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Node,
+    Sidecar,
+    Guard,
+    Postgres,
+}
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// The primary of this epoch or a later one serves writes.
+    Open(u64),
+    /// No gate lets a write through.
+    NobodyWrites,
+    /// One primary, everybody else streams.
+    Whole,
+    /// A member's PostgreSQL is gone.
+    Gone(Who),
+}
+
+/// One order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Runs until the cluster is whole; how it got there is not told.
+    Form,
+    /// A name for whoever this is now.
+    Let(String, Who),
+    Run(Nanos),
+    Until(Goal, Nanos),
+    Kill(Part, Who),
+    /// A killed node or sidecar comes back.
+    Start(Who),
+    Freeze(Part, Who),
+    Thaw(Who),
+    /// Not heard any more: the first by the second.
+    CutOneWay(Who, Who),
+    Cut(Who, Who),
+    CutOff(Who),
+    /// All links carry messages again.
+    Join,
+    Wipe(Who),
+    PromoteByHand(Who),
+    /// At the next promotion somebody promotes another one by hand to the same timeline.
+    PromoteTwin,
+    Hang(Who),
+    Answer(Who),
+    Lead(Who),
+    Switchover(Option<Who>),
+    Failover {
+        to: Who,
+        allow_data_loss: bool,
+    },
+    Set(String, String),
+    /// Everything is mended.
+    Heal,
+    /// What became of the acknowledged writes.
+    Writes,
+}
