@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use openraft::ServerState;
 use openraft::metrics::RaftServerMetrics;
-use pgha_core::{Generation, MemberName, Mono, RaftId, StoreId};
+use pgha_core::{MemberName, Mono, RaftId, StoreId};
 use pgha_proto::{Parties, v1};
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 
 use crate::clock;
 use crate::election::ear::{Ear, Presence};
@@ -26,8 +26,9 @@ pub(crate) struct Core {
     pub links: Arc<Links>,
     pub ear: Ear,
     pub state: watch::Receiver<Arc<StateView>>,
-    /// The highest generation of this cluster that anybody spoke of.
-    pub generation_seen: watch::Sender<Generation>,
+    /// Commands are proposed under shared hold; one that moves the lead takes it alone, so that no
+    /// entry comes behind those that the target is known to have.
+    pub proposals: RwLock<()>,
 }
 
 /// The leader, as far as it is known.
@@ -107,14 +108,13 @@ impl Core {
         let admitted = |id: RaftId| self.admitted_store(id);
         let checked = self.links.me.check(identity, admitted);
         if let Err(IdentityError::Generation { theirs, .. }) = &checked {
-            let higher = |seen: &mut Generation| {
-                let news = theirs > seen;
-                *seen = (*seen).max(*theirs);
-                news
-            };
-            self.generation_seen.send_if_modified(higher);
+            self.links.hear_generation(*theirs);
         }
-        checked
+        let parties = checked?;
+        if self.state.borrow().state.ruled_out.contains(&parties.from) {
+            return Err(IdentityError::RuledOut(parties.from));
+        }
+        Ok(parties)
     }
 
     fn admitted_store(&self, id: RaftId) -> Option<StoreId> {

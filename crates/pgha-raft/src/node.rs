@@ -23,6 +23,7 @@ use crate::network::identity::{IdentityError, Me};
 use crate::network::service::RaftService;
 use crate::options::{Options, OptionsError};
 use crate::propose::{self, ProposeError};
+use crate::recover::{self, LogExtent, RecoverError, Recovered};
 use crate::role::{self, Publisher, RoleView};
 use crate::store::{Store, StoreFailure};
 use crate::transfer::{self, TransferError};
@@ -220,10 +221,21 @@ impl RaftNode {
         self.core.mark_gone(leader.0);
     }
 
+    /// How often this member's store was written ([`Store::sequence`]).
+    pub fn store_sequence(&self) -> u64 {
+        self.core.store.sequence()
+    }
+
     /// The highest generation of this cluster that anybody spoke of. One above this member's own
     /// means that the cluster went on without it.
     pub fn generation_seen(&self) -> watch::Receiver<Generation> {
-        self.core.generation_seen.subscribe()
+        self.core.links.generation_seen.subscribe()
+    }
+
+    /// Notes what a refusal by another member tells of its generation. Raft's own messages are looked
+    /// at here already.
+    pub fn note_refusal(&self, refusal: &tonic::Status) {
+        self.core.links.hear_refusal(refusal);
     }
 
     /// The identity to put on a message to another member.
@@ -244,18 +256,45 @@ impl RaftNode {
         &self.core.store
     }
 
+    /// Goes on with this member alone, after the quorum was lost for ever: ends Raft here and makes
+    /// the store that of the only voter of the cluster's next generation. Durable when it returns.
+    /// Where it was refused nothing has changed; after anything else the process has to end, the
+    /// next one starts in whichever generation is on disk.
+    pub async fn recover(&self, at: String) -> Result<Recovered, RecoverError> {
+        recover::recover(self, at).await
+    }
+
+    /// What this member's log holds, for whoever has to decide on a recovery.
+    pub fn log_extent(&self) -> LogExtent {
+        let store = &self.core.store;
+        LogExtent {
+            last: store.ends().1.map_or(0, |last| last.index),
+            committed: store.committed().map_or(0, |committed| committed.index),
+        }
+    }
+
     /// Stops taking part. The store stays open until its last clone is dropped.
     pub async fn shutdown(&self) {
-        self.leave();
-        match tokio::time::timeout(SHUTDOWN_DEADLINE, self.core.raft.shutdown()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "Raft did not end in order"),
-            Err(_) => tracing::warn!("Raft did not end within {SHUTDOWN_DEADLINE:?}"),
+        if let Err(why) = self.end().await {
+            tracing::warn!("{why}");
         }
     }
 }
 
 impl RaftNode {
+    pub(crate) const fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) async fn end(&self) -> Result<(), String> {
+        self.leave();
+        match tokio::time::timeout(SHUTDOWN_DEADLINE, self.core.raft.shutdown()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(format!("Raft did not end in order: {error}")),
+            Err(_) => Err(format!("Raft did not end within {SHUTDOWN_DEADLINE:?}")),
+        }
+    }
+
     fn leave(&self) {
         self.service.attach(None);
         for task in &self.tasks {
@@ -281,6 +320,7 @@ async fn build(store: Store, options: Options) -> Result<Core, StartError> {
         me,
         channels: Channels::default(),
         acks: Default::default(),
+        generation_seen: watch::Sender::new(binding.generation),
         transfer_term: AtomicU64::new(0),
     });
     let ear = listen(&store, links.me.raft_id.0);
@@ -299,7 +339,7 @@ async fn build(store: Store, options: Options) -> Result<Core, StartError> {
         links,
         ear,
         state,
-        generation_seen: watch::Sender::new(binding.generation),
+        proposals: Default::default(),
     })
 }
 

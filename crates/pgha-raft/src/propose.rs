@@ -97,8 +97,16 @@ pub(crate) async fn propose(
     if bytes > COMMAND_BYTES_MAX {
         return Err(ProposeError::TooLarge { bytes });
     }
-    check_lead(core)?;
-    match tokio::time::timeout(deadline, core.raft.client_write(command)).await {
+    let written = async {
+        let _shared = core.proposals.read().await;
+        check_lead(core)?;
+        Ok(core.raft.client_write(command).await)
+    };
+    let outcome = match tokio::time::timeout(deadline, written).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(elapsed) => Err(elapsed),
+    };
+    match outcome {
         Ok(Ok(response)) => Ok(response.data),
         Err(_) => Err(ProposeError::TimedOut(deadline)),
         Ok(Err(RaftError::Fatal(error))) => Err(ProposeError::Fatal(error.to_string())),

@@ -13,8 +13,9 @@ use crate::core::Core;
 use crate::propose::{ProposeError, check_lead};
 use crate::types::{LogId, Peer, log_id_out};
 
-/// For one request to elect, in which the target may catch up and hold its election.
-const TRY_DEADLINE: Duration = Duration::from_millis(1000);
+/// For one request to elect, in which the target may catch up and hold its election. Commands wait
+/// meanwhile, one that revokes a dead primary's lease among them.
+const TRY_DEADLINE: Duration = Duration::from_millis(400);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the lead did not move.
@@ -86,7 +87,15 @@ async fn try_until(core: &Core, to: RaftId, peer: &Peer, end: Mono) -> Result<()
 
 /// One request, and what became of it.
 async fn try_once(core: &Core, to: RaftId, peer: &Peer, rest: Duration) -> Result<(), String> {
-    let last = caught_up(core, to.0, rest).await?;
+    let end = clock::now() + rest;
+    // Once before commands have to wait: a target that is away would hold them up for nothing.
+    caught_up(core, to.0, rest).await?;
+    // Thesis, 3.10: an entry that the target does not have when it stands would cost it the votes of
+    // those who have it, and this leader steps down before it sees that.
+    let alone = timeout(end.since(clock::now()), core.proposals.write()).await;
+    let _alone = alone.map_err(|_| "a command before it has no outcome yet".to_owned())?;
+    let last = caught_up(core, to.0, end.since(clock::now())).await?;
+    let rest = end.since(clock::now());
     let (mut client, identity) = core
         .links
         .to(to.0, peer)
@@ -117,16 +126,17 @@ async fn try_once(core: &Core, to: RaftId, peer: &Peer, rest: Duration) -> Resul
     Ok(())
 }
 
-/// Waits until the target has this leader's whole log.
+/// Waits until the target has all that is in this leader's log now. Not what comes after: where commands
+/// come all the time nobody would ever have that.
 async fn caught_up(core: &Core, to: u64, rest: Duration) -> Result<Option<LogId>, String> {
+    let last = core.store.ends().1;
     let mut progress = core.raft.data_metrics();
-    let has_all = |last: Option<LogId>, metrics: &openraft::metrics::RaftDataMetrics<u64>| {
+    let waited = progress.wait_for(|metrics| {
         let replication = metrics.replication.as_ref();
         replication.is_some_and(|matching| matching.get(&to).copied().flatten() >= last)
-    };
-    let waited = progress.wait_for(|metrics| has_all(core.store.ends().1, metrics));
+    });
     match timeout(rest, waited).await {
-        Ok(Ok(_)) => Ok(core.store.ends().1),
+        Ok(Ok(_)) => Ok(last),
         Ok(Err(_)) => Err("Raft has ended here".to_owned()),
         Err(_) => Err(format!("it did not get the whole log within {rest:?}")),
     }

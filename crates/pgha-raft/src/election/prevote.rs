@@ -111,7 +111,9 @@ pub(crate) async fn ask(core: &Core, term: u64, gone_leader: Option<u64>) -> Tal
                 });
                 request.set_timeout(ANSWER_DEADLINE);
                 let answer = tokio::time::timeout(ANSWER_DEADLINE, client.pre_vote(request)).await;
-                Some((id, answer.ok()?.ok()?.into_inner()))
+                let answer = answer.ok()?;
+                let answer = answer.inspect_err(|status| core.links.hear_refusal(status));
+                Some((id, answer.ok()?.into_inner()))
             }
         })
         .collect();

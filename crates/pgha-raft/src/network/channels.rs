@@ -10,7 +10,7 @@ use tonic::transport::{Channel, Endpoint, Error};
 const CONNECT_DEADLINE: Duration = Duration::from_millis(300);
 /// A connection whose other end vanished is closed after interval and deadline: a dead one in the
 /// pool would starve a member that came back (openraft#1770).
-const PING_INTERVAL: Duration = Duration::from_secs(2);
+const PING_INTERVAL: Duration = Duration::from_secs(4);
 const PING_DEADLINE: Duration = Duration::from_secs(1);
 
 /// One lazily opened connection to each address.

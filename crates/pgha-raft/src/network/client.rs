@@ -11,16 +11,17 @@ use openraft::error::{
 use openraft::network::{Backoff, RPCOption};
 use openraft::raft::{AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use openraft::{AnyError, OptionalSend, RaftNetwork, RaftNetworkFactory};
-use pgha_core::RaftId;
+use pgha_core::{Generation, RaftId};
 use pgha_proto::v1::raft_client::RaftClient;
 use pgha_proto::{FieldError, v1};
-use tonic::Request;
+use tokio::sync::watch;
 use tonic::transport::Channel;
+use tonic::{Request, Status};
 
 use super::acks::Acks;
 use super::channels::Channels;
 use super::codec::{self, AppendRequest, AppendResponse};
-use super::identity::Me;
+use super::identity::{self, Me};
 use super::snapshot;
 use crate::clock;
 use crate::runtime::ANSWER_DEADLINE;
@@ -35,6 +36,8 @@ pub(crate) struct Links {
     pub me: Me,
     pub channels: Channels,
     pub acks: Acks,
+    /// The highest generation of this cluster that anybody spoke of.
+    pub generation_seen: watch::Sender<Generation>,
     /// The term that this member stands in at the old leader's own request; 0 for none.
     pub transfer_term: AtomicU64,
 }
@@ -49,6 +52,27 @@ impl Links {
         let store_id = Some(peer.store_id.clone()).filter(|id| !id.0.is_empty());
         let identity = self.me.to(RaftId(id), store_id);
         Ok((self.channels.client(&peer.address)?, identity))
+    }
+
+    /// Notes a generation that somebody of this cluster lives in.
+    pub(crate) fn hear_generation(&self, theirs: Generation) {
+        self.generation_seen.send_if_modified(|seen| {
+            let news = theirs > *seen;
+            *seen = (*seen).max(theirs);
+            news
+        });
+    }
+
+    /// Notes the generation of whoever refused a message of this member for being of another one.
+    pub(crate) fn hear_refusal(&self, refusal: &Status) {
+        if let Some(theirs) = identity::generation_of(refusal) {
+            self.hear_generation(theirs);
+        }
+    }
+
+    fn refused(&self, refusal: Status) -> RpcError {
+        self.hear_refusal(&refusal);
+        failed(refusal)
     }
 }
 
@@ -88,7 +112,10 @@ impl RaftNetwork<TypeConfig> for Sender {
         let mut request = Request::new(codec::append_out(identity, &rpc).map_err(failed)?);
         request.set_timeout(ANSWER_DEADLINE);
         let sent = clock::now();
-        let reply = client.append(request).await.map_err(failed)?.into_inner();
+        let reply = client.append(request).await;
+        let reply = reply
+            .map_err(|status| self.links.refused(status))?
+            .into_inner();
         let response = codec::append_reply_in(&reply).map_err(failed)?;
         if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
             self.links.acks.record(&rpc.vote, self.target, sent);
@@ -111,7 +138,10 @@ impl RaftNetwork<TypeConfig> for Sender {
         });
         request.set_timeout(ANSWER_DEADLINE);
         let sent = clock::now();
-        let reply = client.vote(request).await.map_err(failed)?.into_inner();
+        let reply = client.vote(request).await;
+        let reply = reply
+            .map_err(|status| self.links.refused(status))?
+            .into_inner();
         let response = codec::vote_reply_in(&reply).map_err(failed)?;
         if response.vote_granted {
             self.links.acks.record(&rpc.vote, self.target, sent);
@@ -139,7 +169,10 @@ impl RaftNetwork<TypeConfig> for Sender {
             closed = cancel => return Err(closed.into()),
             reply = client.install_snapshot(request) => reply,
         };
-        let reply = reply.map_err(|status| unreachable(AnyError::new(&status)))?;
+        let reply = reply.map_err(|status| {
+            self.links.hear_refusal(&status);
+            unreachable(AnyError::new(&status))
+        })?;
         let theirs = codec::vote_in("vote", reply.into_inner().vote.as_ref())
             .map_err(|error| unreachable(AnyError::new(&error)))?;
         if theirs <= vote {
@@ -155,7 +188,7 @@ impl RaftNetwork<TypeConfig> for Sender {
 
 /// What keeps a message from being sent or understood.
 trait Failure: std::error::Error + 'static {}
-impl Failure for tonic::Status {}
+impl Failure for Status {}
 impl Failure for tonic::transport::Error {}
 impl Failure for serde_json::Error {}
 impl Failure for FieldError {}

@@ -148,17 +148,17 @@ pub(crate) fn append_in(request: &v1::AppendRequest) -> Result<AppendRequest, Fi
         .iter()
         .map(entry_in)
         .collect::<Result<_, _>>()?;
-    let first = prev_log_id.map_or(0, |previous| previous.index + 1);
-    if let Some((entry, _)) = entries
-        .iter()
-        .zip(first..)
-        .find(|(entry, index)| entry.log_id.index != *index)
-    {
-        return Err(FieldError {
-            field: "entries",
-            value: entry.log_id.to_string(),
-            expected: "consecutive entries behind `previous`",
-        });
+    let mut before = prev_log_id.map(|previous| previous.index);
+    for entry in &entries {
+        let next = before.map_or(Some(0), |before| before.checked_add(1));
+        if next != Some(entry.log_id.index) {
+            return Err(FieldError {
+                field: "entries",
+                value: entry.log_id.to_string(),
+                expected: "consecutive entries behind `previous`",
+            });
+        }
+        before = next;
     }
     Ok(AppendRequest {
         vote: vote_in("vote", request.vote.as_ref())?,
@@ -242,3 +242,6 @@ pub(crate) fn snapshot_meta_in(head: &v1::SnapshotHead) -> Result<SnapshotMeta, 
         ),
     })
 }
+
+#[cfg(test)]
+mod tests;

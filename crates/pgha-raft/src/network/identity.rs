@@ -4,6 +4,7 @@
 use pgha_core::{ClusterId, Generation, RaftId, StoreId};
 use pgha_proto::{FieldError, Parties, v1};
 use tonic::Status;
+use tonic::metadata::MetadataValue;
 
 use crate::types::Binding;
 
@@ -45,6 +46,13 @@ pub enum IdentityError {
         /// What the sender knows.
         wanted: StoreId,
     },
+    /// The sender's id was taken from it when the quorum was recovered without it. Of the same
+    /// generation: it was recovered on its own, beside this one.
+    #[error(
+        "Raft id {0} was ruled out when the quorum was recovered without it, and speaks in the same \
+         generation: it was recovered as well, there are two clusters now"
+    )]
+    RuledOut(RaftId),
     /// The sender has another store than the one that was admitted under its Raft id.
     #[error("Raft id {from} was admitted with store {admitted}, the message comes from {theirs}")]
     SenderStore {
@@ -57,14 +65,35 @@ pub enum IdentityError {
     },
 }
 
+/// On a refusal of another generation: the one of the cluster that refuses, in which the sender's
+/// cluster id is known to be the same.
+const GENERATION_KEY: &str = "pgha-generation";
+
 impl From<IdentityError> for Status {
     fn from(error: IdentityError) -> Self {
         let text = error.to_string();
         match error {
             IdentityError::Field(_) => Self::invalid_argument(text),
-            _ => Self::failed_precondition(text),
+            IdentityError::Generation { mine, .. } => {
+                let mut status = Self::failed_precondition(text);
+                status
+                    .metadata_mut()
+                    .insert(GENERATION_KEY, MetadataValue::from(mine.0));
+                status
+            }
+            IdentityError::Cluster { .. }
+            | IdentityError::Receiver { .. }
+            | IdentityError::ReceiverStore { .. }
+            | IdentityError::RuledOut(_)
+            | IdentityError::SenderStore { .. } => Self::failed_precondition(text),
         }
     }
+}
+
+/// The generation of whoever refused a message for being of another one.
+pub(crate) fn generation_of(refusal: &Status) -> Option<Generation> {
+    let value = refusal.metadata().get(GENERATION_KEY)?;
+    Some(Generation(value.to_str().ok()?.parse().ok()?))
 }
 
 /// This member, as it introduces itself.

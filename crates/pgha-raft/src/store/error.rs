@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use pgha_core::ClusterId;
+use pgha_core::{ClusterId, Generation};
 
 use super::record::RecordError;
 
@@ -45,6 +45,23 @@ pub enum StoreError {
         /// Where it is now.
         moved_to: PathBuf,
     },
+    /// The cluster went on without it. It was moved aside whole; nothing was deleted.
+    #[error(
+        "the quorum was lost and recovered without the Raft store {dir}: the cluster is of generation \
+         {generation} by now. The store was moved to {moved_to} and will not be used again; this \
+         member joins the cluster anew from the others"
+    )]
+    RuledOut {
+        /// The store.
+        dir: PathBuf,
+        /// The generation that this member was told of.
+        generation: Generation,
+        /// Where it is now.
+        moved_to: PathBuf,
+    },
+    /// It belongs to no cluster, so that there is nothing to go on with.
+    #[error("this store belongs to no cluster: there is nothing to recover")]
+    Unbound,
     /// Damaged, and it could not even be moved aside.
     #[error(
         "the Raft store {dir} is damaged: {found}. It could not be moved to {target} ({reason}): \

@@ -13,7 +13,10 @@ mod image;
 mod log;
 mod membership;
 mod open;
+mod pieces;
 mod record;
+mod recover;
+mod rule_out;
 mod sled_disk;
 mod snapshot_file;
 mod tip;
@@ -29,7 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 
-use pgha_core::{Epoch, StoreId};
+use pgha_core::{Epoch, Generation, StoreId};
 use tokio::sync::{oneshot, watch};
 
 pub use error::{StoreError, StoreFailure};
@@ -54,6 +57,7 @@ struct Inner {
     shared: Mutex<Shared>,
     store_id: StoreId,
     durable_epoch: Arc<AtomicU64>,
+    durable_sequence: Arc<AtomicU64>,
     size_bytes: Arc<AtomicU64>,
     failure: watch::Receiver<Option<StoreFailure>>,
     store_dir: PathBuf,
@@ -94,6 +98,7 @@ impl Store {
         let (jobs, inbox) = mpsc::channel();
         let (failure, failed) = watch::channel(None);
         let durable_epoch = Arc::new(AtomicU64::new(opened.image.head.adopted_epoch.0));
+        let durable_sequence = Arc::new(AtomicU64::new(opened.image.head.sequence));
         let size_bytes = Arc::new(AtomicU64::new(opened.disk.size_bytes().unwrap_or(0)));
         let writer = Writer {
             disk: wrap(opened.disk),
@@ -102,6 +107,7 @@ impl Store {
             jobs: inbox,
             failure,
             durable_epoch: durable_epoch.clone(),
+            durable_sequence: durable_sequence.clone(),
             size_bytes: size_bytes.clone(),
         };
         let writer = thread::Builder::new()
@@ -120,6 +126,7 @@ impl Store {
                 }),
                 store_id,
                 durable_epoch,
+                durable_sequence,
                 size_bytes,
                 failure: failed,
                 store_dir: opened.store_dir,
@@ -134,6 +141,34 @@ impl Store {
     /// a new one: it answers "damaged" where a new one would answer "nothing here".
     pub fn quarantines(dir: &Path) -> Vec<PathBuf> {
         open::quarantines(dir)
+    }
+
+    /// The newest generation that ruled out a store of this member; none where none did.
+    pub fn ruled_out_by(dir: &Path) -> Option<Generation> {
+        rule_out::newest(dir)
+    }
+
+    /// Moves the store in `dir` aside, which a recovery of the quorum ruled out: from then on it is
+    /// never opened again. It may be open, then the process has to end. Returns where it is now;
+    /// durable when it returns. A failure may leave it marked: then the next open moves it aside.
+    pub fn rule_out(dir: &Path, generation: Generation) -> std::io::Result<PathBuf> {
+        rule_out::rule_out(dir, generation)
+    }
+
+    /// How often it was written, durably. Whoever was told of more has seen a later state of it than
+    /// this one: an old copy was put back.
+    pub fn sequence(&self) -> u64 {
+        self.inner.durable_sequence.load(Ordering::SeqCst)
+    }
+
+    /// Moves the store in `dir` aside, which is not what it was: never opened again from then on. It
+    /// may be open, then the process has to end. Returns where it is now; durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// Where the directory cannot be renamed.
+    pub fn set_aside(dir: &Path) -> std::io::Result<PathBuf> {
+        rule_out::set_aside(dir)
     }
 
     /// Drawn when the store was created.

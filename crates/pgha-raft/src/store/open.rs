@@ -6,6 +6,7 @@
 //! <dir>/store/tip      how far it was durable
 //! <dir>/store/snapshot the newest Raft snapshot
 //! <dir>/store/opening  how many processes in a row died while opening
+//! <dir>/ruled-out      the generation of the cluster that went on without this store
 //! <dir>/store.new/     a store that was never finished: nobody knows its id
 //! ```
 
@@ -15,12 +16,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use pgha_core::StoreId;
+use pgha_core::{Generation, StoreId};
 
 use super::disk::{Change, Disk, DiskError};
-use super::durable::{remove_dir, rename, sync_dir, sync_parent};
+use super::durable::{remove_dir, rename, sync_dir, sync_names_up, sync_tree};
 use super::error::StoreError;
 use super::image::{HEAD_KEY, Head, Image};
+use super::rule_out;
 use super::sled_disk::SledDisk;
 use super::snapshot_file::{self, SnapshotFile};
 use super::tip::Tip;
@@ -47,6 +49,7 @@ pub(crate) struct Opened {
 enum Failure {
     Host(&'static str, io::Error),
     Damage(String),
+    RuledOut(Generation),
 }
 
 /// Opens the store in `dir`, creating one where there never was any.
@@ -57,12 +60,19 @@ pub(crate) fn open(dir: &Path) -> Result<Opened, StoreError> {
         reason: error.to_string(),
     };
     fs::create_dir_all(dir).map_err(|error| host("creating the directory", error))?;
-    sync_parent(dir).map_err(|error| host("syncing the directory above", error))?;
     let lock = lock(dir)?;
     match open_locked(dir, lock) {
         Ok(opened) => Ok(opened),
         Err(Failure::Host(action, error)) => Err(host(action, error)),
         Err(Failure::Damage(found)) => Err(quarantine(dir, found)),
+        Err(Failure::RuledOut(generation)) => match rule_out::set_aside(dir) {
+            Ok(moved_to) => Err(StoreError::RuledOut {
+                dir: dir.to_owned(),
+                generation,
+                moved_to,
+            }),
+            Err(error) => Err(host("moving a store aside that was ruled out", error)),
+        },
     }
 }
 
@@ -122,6 +132,9 @@ fn holder(file: &mut File) -> String {
 
 fn open_locked(dir: &Path, lock: File) -> Result<Opened, Failure> {
     let at = |action| move |error| Failure::Host(action, error);
+    if let Some(generation) = rule_out::mark(dir).map_err(at("looking for the file `ruled-out`"))? {
+        return Err(Failure::RuledOut(generation));
+    }
     let unfinished = dir.join("store.new");
     remove_dir(&unfinished).map_err(at("removing a store that was never finished"))?;
     let store_dir = dir.join("store");
@@ -130,6 +143,8 @@ fn open_locked(dir: &Path, lock: File) -> Result<Opened, Failure> {
         .map_err(at("looking for the store"))?
     {
         create(&unfinished)?;
+        // A store that anybody was answered from must not be gone with a directory above it.
+        sync_names_up(dir).map_err(at("syncing the directories above"))?;
         rename(&unfinished, &store_dir).map_err(at("putting a new store in place"))?;
     }
 
@@ -146,6 +161,8 @@ fn open_locked(dir: &Path, lock: File) -> Result<Opened, Failure> {
     let image = verify::image(records, vouched, reach)
         .map_err(|doubt| Failure::Damage(doubt.to_string()))?;
     fs::remove_file(store_dir.join("opening")).map_err(at("removing the file `opening`"))?;
+    // Back after a loss of power, it would count a death that was none.
+    sync_dir(&store_dir).map_err(at("syncing the directory of the store"))?;
     Ok(Opened {
         lock,
         disk: Box::new(disk),
@@ -170,8 +187,8 @@ fn create(path: &Path) -> Result<(), Failure> {
         .map_err(at("writing a new store"))?;
     drop(disk);
     Tip::create(&path.join("tip"), head.sequence).map_err(at("writing the file `tip`"))?;
-    sync_dir(&log).map_err(at("syncing a new store"))?;
-    sync_dir(path).map_err(at("syncing a new store"))
+    // sled never syncs its own configuration, and without all of it nothing opens any more.
+    sync_tree(path).map_err(at("syncing a new store"))
 }
 
 fn count_opening(store_dir: &Path) -> Result<(), Failure> {
@@ -212,11 +229,16 @@ fn open_disk(log: &Path) -> Result<SledDisk, Failure> {
     }
 }
 
-fn quarantine(dir: &Path, found: String) -> StoreError {
-    let target = (1..)
+/// Where the store in `dir` goes when it is moved aside now.
+pub(super) fn quarantine_target(dir: &Path) -> PathBuf {
+    (1..)
         .map(|number| quarantine_path(dir, number))
         .find(|path| !path.exists())
-        .unwrap_or_else(|| quarantine_path(dir, u32::MAX));
+        .unwrap_or_else(|| quarantine_path(dir, u32::MAX))
+}
+
+fn quarantine(dir: &Path, found: String) -> StoreError {
+    let target = quarantine_target(dir);
     match rename(dir, &target) {
         Ok(()) => StoreError::Quarantined {
             dir: dir.to_owned(),

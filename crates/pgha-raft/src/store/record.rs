@@ -7,8 +7,7 @@ use serde::de::DeserializeOwned;
 const FORMAT: u8 = 1;
 const HEAD_BYTES: usize = 5;
 
-/// sled moves larger values to files of their own that it never fsyncs; far below that limit
-/// (an eighth of its smallest segment) no such file can appear.
+/// Far more than any command takes; a larger one is refused where it is proposed.
 pub(crate) const RECORD_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a record cannot be what was written.
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_sled_would_not_fsync() {
+    fn refuses_what_is_too_large() {
         let large = "x".repeat(RECORD_BYTES_MAX);
         assert!(matches!(
             encode(b"head", &large),

@@ -2,7 +2,8 @@
 //!
 //! What is known about it shapes this file: its `flush` ends in `sync_file_range`, which survives a
 //! killed process but neither a loss of power nor the growth of a file, so its data file is fsynced
-//! through a handle of our own; it may panic instead of returning an error on a damaged file; its
+//! through a handle of our own; large pages go to files that it never syncs, so that values are kept
+//! in [pieces](super::pieces); it may panic instead of returning an error on a damaged file; its
 //! iterators go on after an error; and a dropped database is closed a while later, by its own threads.
 
 use std::any::Any;
@@ -14,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::disk::{Change, Disk, DiskError, Record};
+use super::pieces::Pieces;
 use crate::clock;
 
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -29,6 +31,7 @@ const SET_ASIDE_PREFIX: &str = "broken-";
 pub(crate) struct SledDisk {
     database: sled::Db,
     data_file: File,
+    pieces: Pieces,
 }
 
 impl SledDisk {
@@ -44,6 +47,7 @@ impl SledDisk {
         Ok(Self {
             database,
             data_file,
+            pieces: Pieces::default(),
         })
     }
 
@@ -69,18 +73,22 @@ impl SledDisk {
 impl Disk for SledDisk {
     fn read_all(&mut self) -> Result<Vec<Record>, DiskError> {
         let database = &self.database;
-        catch(|| {
+        let stored = catch(|| {
             database
                 .iter()
                 .map(|item| item.map(|(key, value)| (key.to_vec(), value.to_vec())))
                 .collect::<Result<Vec<_>, _>>()
         })?
-        .map_err(sort)
+        .map_err(sort)?;
+        Ok(self.pieces.join(stored))
     }
 
     fn commit(&mut self, changes: Vec<Change>) -> io::Result<()> {
         let mut batch = sled::Batch::default();
-        for change in changes {
+        for change in changes
+            .into_iter()
+            .flat_map(|change| self.pieces.split(change))
+        {
             match change {
                 Change::Put(key, value) => batch.insert(key, value),
                 Change::Remove(key) => batch.remove(key),

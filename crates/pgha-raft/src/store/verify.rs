@@ -1,6 +1,7 @@
 //! From the records of a database to an image, or to the reason for a doubt.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::disk::Record;
 use super::image::{HEAD_KEY, Head, Image};
@@ -52,7 +53,7 @@ pub(crate) fn image(
     vouched: Option<u64>,
     snapshot: Option<LogId>,
 ) -> Result<Image, Doubt> {
-    let (head, mut entries) = decode(records)?;
+    let (head, entries) = decode(records)?;
     let vouched = vouched.ok_or(Doubt::NoTip)?;
     if head.sequence < vouched {
         return Err(Doubt::Shortened {
@@ -60,23 +61,27 @@ pub(crate) fn image(
             found: head.sequence,
         });
     }
-    let first = head.purged.map_or(0, |purged| purged.index + 1);
-    let end = head.last.map_or(0, |last| last.index + 1);
-    entries.retain(|index, _| (first..end).contains(index));
-    check_entries(&head, &entries, first, end)?;
+    let indexes = indexes(&head);
+    check_entries(&head, &entries, indexes.start, indexes.end)?;
     check_marks(&head, snapshot)?;
     Ok(Image { head, entries })
 }
 
+fn indexes(head: &Head) -> Range<u64> {
+    let first = head.purged.map_or(0, |purged| purged.index + 1);
+    first..head.last.map_or(0, |last| last.index + 1)
+}
+
 fn decode(records: Vec<Record>) -> Result<(Head, BTreeMap<u64, Entry>), Doubt> {
-    let mut head = None;
+    let head = records.iter().find(|(key, _)| key == HEAD_KEY);
+    let (key, value) = head.ok_or(Doubt::NoHead)?;
+    let head: Head = record::decode(key, value)?;
     let mut entries = BTreeMap::new();
-    for (key, value) in records {
-        if key == HEAD_KEY {
-            head = Some(record::decode::<Head>(&key, &value)?);
+    for (key, value) in records.into_iter().filter(|(key, _)| key != HEAD_KEY) {
+        let index = entry_index(&key).ok_or_else(|| Doubt::UnknownKey(record::name(&key)))?;
+        if !indexes(&head).contains(&index) {
             continue;
         }
-        let index = entry_index(&key).ok_or_else(|| Doubt::UnknownKey(record::name(&key)))?;
         let entry: Entry = record::decode(&key, &value)?;
         if entry.log_id.index != index {
             return Err(Doubt::WrongIndex {
@@ -86,7 +91,7 @@ fn decode(records: Vec<Record>) -> Result<(Head, BTreeMap<u64, Entry>), Doubt> {
         }
         entries.insert(index, entry);
     }
-    Ok((head.ok_or(Doubt::NoHead)?, entries))
+    Ok((head, entries))
 }
 
 fn entry_index(key: &[u8]) -> Option<u64> {

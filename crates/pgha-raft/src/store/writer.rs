@@ -34,6 +34,7 @@ pub(crate) struct Writer {
     pub jobs: Receiver<Job>,
     pub failure: watch::Sender<Option<StoreFailure>>,
     pub durable_epoch: Arc<AtomicU64>,
+    pub durable_sequence: Arc<AtomicU64>,
     pub size_bytes: Arc<AtomicU64>,
 }
 
@@ -85,6 +86,7 @@ impl Writer {
         self.sequence = sequence;
         let Epoch(epoch) = newest.head.adopted_epoch;
         self.durable_epoch.store(epoch, Ordering::SeqCst);
+        self.durable_sequence.store(sequence, Ordering::SeqCst);
         if let Ok(bytes) = self.disk.size_bytes() {
             self.size_bytes.store(bytes, Ordering::Relaxed);
         }

@@ -247,7 +247,10 @@ impl Cluster {
         let node = runtime.block_on(async move {
             let slow = |disk| Box::new(Slow { disk, delay_ms }) as Box<dyn Disk>;
             let store = Store::open_with(&dir, slow).unwrap();
-            store.bind(binding).await.unwrap();
+            // A recovered one is bound to a later generation.
+            if store.binding().is_none() {
+                store.bind(binding).await.unwrap();
+            }
             let service = RaftService::new();
             let wire = Wire {
                 service: service.clone(),

@@ -10,6 +10,7 @@ mod idle;
 mod members;
 mod process;
 mod quorum;
+mod recovery;
 mod snapshots;
 mod stalling;
 mod transfers;

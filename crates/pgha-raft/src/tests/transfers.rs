@@ -1,5 +1,6 @@
 //! The lead moved on purpose.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pgha_core::RaftId;
@@ -75,4 +76,45 @@ fn a_target_that_is_away_costs_a_pause_and_not_the_lead() {
     );
     cluster.wait_for_leader();
     cluster.commits();
+}
+
+/// An entry that the target does not have when it stands costs it the votes of those who have it, and
+/// the old leader has stepped down by then: nobody leads until the next election.
+#[test]
+fn commands_meanwhile_do_not_make_the_target_lose() {
+    let cluster = Cluster::formed(3);
+    let mut leader = cluster.wait_for_leader();
+    let mut moved = 0;
+    let ended = AtomicBool::new(false);
+    let rounds = 20;
+    let propose = || {
+        let mut taken = 0;
+        while !ended.load(Ordering::SeqCst) {
+            let leader = cluster.wait_for_leader();
+            taken += u64::from(cluster.propose(leader).is_ok());
+        }
+        taken
+    };
+    let taken: u64 = std::thread::scope(|scope| {
+        let threads = [(); 3].map(|()| scope.spawn(propose));
+        for _ in 0..rounds {
+            let to = leader % 3 + 1;
+            let outcome = cluster.on(leader, async move |node| {
+                node.transfer_leadership(RaftId(to), Duration::from_secs(5))
+                    .await
+            });
+            if outcome.is_err() {
+                break;
+            }
+            cluster.wait_role(to, "leads", |role| role.is_leader && role.quorum_fresh);
+            moved += 1;
+            leader = to;
+        }
+        ended.store(true, Ordering::SeqCst);
+        let taken = threads.into_iter().map(|thread| thread.join().unwrap());
+        taken.sum()
+    });
+    assert!(taken > rounds, "only {taken} commands were taken");
+    // A busy machine may cost an election more; a move that failed ended the loop.
+    assert_eq!(moved, rounds, "the lead went elsewhere");
 }

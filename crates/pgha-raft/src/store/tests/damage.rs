@@ -95,7 +95,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Another seed at each run, printed where a trial fails.
-fn seeded() -> StdRng {
+pub(super) fn seeded() -> StdRng {
     let seed = std::env::var("PGHA_TEST_SEED")
         .map_or_else(|_| rand::random(), |text| text.parse().unwrap());
     println!("PGHA_TEST_SEED={seed}");
@@ -217,6 +217,7 @@ async fn an_older_copy_of_the_database_does_not_pass_for_the_store() {
     copy(&path.join("store/log"), &older);
     let store = Store::open(&path).unwrap();
     store.save_vote(Vote::new(9, 1)).await.unwrap();
+    let old_id = store.store_id();
     drop(store);
     fs::remove_dir_all(path.join("store/log")).unwrap();
     copy(&older, &path.join("store/log"));
@@ -231,6 +232,7 @@ async fn an_older_copy_of_the_database_does_not_pass_for_the_store() {
 
     // The next start has a store of its own, with another id, and knows of the old one.
     let store = Store::open(&path).unwrap();
+    assert_ne!(store.store_id(), old_id);
     assert!(!store.has_entries());
     assert_eq!(Store::quarantines(&path).len(), 1);
 }

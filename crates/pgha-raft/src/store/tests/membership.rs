@@ -1,5 +1,6 @@
 //! What the store says of the membership, and when.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -11,7 +12,7 @@ use super::{append, blank, log_id};
 use crate::LogMembership;
 use crate::store::disk::{Change, Disk, DiskError, Record};
 use crate::store::{SnapshotFile, Store};
-use crate::types::{Entry, Membership, SnapshotMeta, StoredMembership};
+use crate::types::{Entry, Membership, Peer, SnapshotMeta, StoredMembership};
 
 /// A disk that writes nothing until it is told to.
 struct Held {
@@ -84,6 +85,23 @@ async fn a_membership_is_told_before_its_entry_is_answered() {
     assert!(answered.try_recv().is_err(), "it is not on disk yet");
     release.send(()).unwrap();
     answered.await.unwrap().unwrap();
+}
+
+/// Learners have no say in the lease.
+#[tokio::test]
+async fn a_learner_is_a_member_and_no_voter() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("raft")).unwrap();
+    let peers: BTreeMap<u64, Peer> = (1..=4).map(|id| (id, Peer::default())).collect();
+    let with_learner = Membership::new(vec![[1, 2, 3].into()], peers);
+    let entry = Entry {
+        log_id: log_id(1, 0),
+        payload: EntryPayload::Membership(with_learner),
+    };
+    append(&store, vec![entry]).await.unwrap();
+    assert_eq!(told(&store), (Some(0), vec![vec![1, 2, 3]], vec![]));
+    let members = store.membership().borrow().members.clone();
+    assert!(members.contains_key(&RaftId(4)), "{members:?}");
 }
 
 #[tokio::test]

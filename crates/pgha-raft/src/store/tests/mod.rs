@@ -1,11 +1,13 @@
-//! The store on a real file system: openraft's own suite, lost processes, damaged files, full and
-//! failing disks.
+//! The store on a real file system: openraft's own suite, lost processes, lost power, damaged
+//! files, full and failing disks.
 
 mod crash;
 mod damage;
 mod failing;
 mod membership;
 mod opening;
+mod power;
+mod recovering;
 mod suite;
 
 use openraft::{CommittedLeaderId, EntryPayload};
