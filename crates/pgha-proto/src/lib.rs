@@ -3,7 +3,9 @@
 
 mod checked;
 
-pub use checked::{FieldError, Parties, address, log_id_text, missing, raft_id, store_id};
+pub use checked::{
+    FieldError, Parties, address, check_form, check_member, log_id_text, missing, raft_id, store_id,
+};
 
 /// Package `pgha.v1` as generated from `proto/pgha/v1`; the comments are in the `.proto` files.
 #[allow(
