@@ -12,7 +12,7 @@ use crate::files::{FileError, remove_durably, write_atomically};
 use crate::job::{JobError, Progress, Run, run};
 use crate::marker::{JobKind, Marker, MarkerError};
 use crate::swap::{Displace, SwapError, clear_staging, swap_in};
-use crate::{DataDirectory, InspectError, Installation, Layout};
+use crate::{DataDirectory, InspectError, Installation, Layout, forget_rewound};
 
 /// How a new cluster is made.
 #[derive(Clone, Debug)]
@@ -90,6 +90,7 @@ pub async fn initdb(
     remove_durably(&pwfile)?;
     made?;
     swap_in(&layout.data_dir, Displace::Keep(1))?;
+    forget_rewound(&layout.run_dir)?;
     marker.finish()?;
     Ok(ControlData::read(installation, &layout.data_dir)?.system_identifier)
 }

@@ -10,7 +10,7 @@ use pgha_core::{ForkId, Lsn, TimelineId};
 use pgha_postgres::config::RecoveryTimeline;
 use pgha_postgres::job::{JobOutcome, rewind};
 use pgha_postgres::session::{EndOfWal, PromoteError, SessionFilter, SlotSpec};
-use pgha_postgres::{DataDirectory, Displace, Marker, timeline};
+use pgha_postgres::{DataDirectory, Displace, Marker, rewound_to, timeline};
 
 #[test]
 fn a_whole_failover() {
@@ -139,6 +139,8 @@ fn a_whole_failover() {
         };
         assert_eq!((diverged, on), (fork_lsn, TimelineId(1)));
         assert!(!Marker::stands(&a.layout.run_dir).unwrap());
+        let epoch = a.rewind_options(b.port).epoch;
+        assert_eq!(rewound_to(&a.layout.run_dir).unwrap(), Some(epoch));
         a.settings.upstream = Some(a.upstream(&b, None));
         let mut on_a = a.start_standby().await;
         caught_up(&on_b, &a, &mut on_a).await;
@@ -354,6 +356,8 @@ fn a_conflicting_reader_stops_neither_cut_nor_promotion() {
                 .await
                 .unwrap();
             println!("cut behind a reader took {:?}", started.elapsed());
+            // The reload alone leaves it alive here, and it would go on receiving.
+            assert!(on_b.probe(LIMIT).await.unwrap().receiver.is_none());
             let received = on_b.end_of_wal(LIMIT).await.unwrap();
             assert!(
                 matches!(received, EndOfWal::Known(at) if at >= end),

@@ -288,5 +288,23 @@ mod tests {
                 .collect();
             prop_assert!(parse(&name, "on", ParameterTrust::MayRunCode).is_err());
         }
+
+        /// What is taken is one line of a configuration file, whatever it is called and holds.
+        #[test]
+        fn any_name_and_value_are_taken_or_refused(
+            name in prop_oneof!["[a-zA-Z_][a-zA-Z0-9_.]{0,70}", any::<String>()],
+            value: String,
+        ) {
+            for trust in [ParameterTrust::MayRunCode, ParameterTrust::DataOnly] {
+                let Ok(parameters) = parse(&name, &value, trust) else {
+                    continue;
+                };
+                let taken: Vec<_> = parameters.iter().collect();
+                prop_assert_eq!(&taken, &[(&*name.to_ascii_lowercase(), &*value)]);
+                let line = format!("{} = {}", taken[0].0, quote_setting(taken[0].1).unwrap());
+                prop_assert_eq!(line.lines().count(), 1);
+                prop_assert!(!line.chars().any(|c| matches!(c, '\n' | '\r' | '\0')));
+            }
+        }
     }
 }

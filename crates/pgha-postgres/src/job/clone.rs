@@ -14,7 +14,7 @@ use crate::config::Conninfo;
 use crate::files::At;
 use crate::marker::{JobKind, Marker, MarkerError};
 use crate::swap::{Displace, clear_staging, swap_in};
-use crate::{Installation, Layout, prepare_standby};
+use crate::{Installation, Layout, forget_rewound, prepare_standby};
 
 /// What to clone, and how.
 #[derive(Clone, Debug)]
@@ -69,6 +69,7 @@ pub fn clone(installation: Installation, layout: Layout, options: CloneOptions) 
                 return Err(error);
             }
         };
+        forget_rewound(&layout.run_dir)?;
         marker.finish()?;
         Ok(outcome)
     })

@@ -14,7 +14,7 @@ use super::{Job, JobError, JobOutcome, Progress};
 use crate::config::Conninfo;
 use crate::files::remove_durably;
 use crate::marker::{JobKind, Marker, MarkerGuard};
-use crate::{Installation, Layout, prepare_standby};
+use crate::{Installation, Layout, note_rewound, prepare_standby};
 
 /// What to rewind to, and how.
 #[derive(Clone, Debug)]
@@ -57,6 +57,9 @@ pub fn rewind(installation: Installation, layout: Layout, options: RewindOptions
         if done.is_ok() || !seen.touched {
             let data_dir = layout.data_dir.clone();
             blocking(move || Ok(prepare_standby(&data_dir)?)).await?;
+            if done.is_ok() && !seen.not_needed {
+                note_rewound(&layout.run_dir, options.epoch)?;
+            }
             marker.finish()?;
         }
         done.map_err(|error| refine(error, &seen))?;
