@@ -46,6 +46,11 @@ impl Account {
         self.switch
     }
 
+    /// Its number.
+    pub const fn uid(&self) -> u32 {
+        self.uid.as_raw()
+    }
+
     /// A command that runs as this account, in `namespace` where one is given, with an environment
     /// that holds nothing of the caller's but the search path and the log filter.
     pub fn command(&self, program: impl AsRef<OsStr>, namespace: Option<&Namespace>) -> Command {

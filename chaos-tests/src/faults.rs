@@ -147,7 +147,7 @@ impl Fault {
 }
 
 /// By hand, as the account that owns the data directory.
-fn pg_ctl(cluster: &Cluster, name: &str, arguments: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn pg_ctl(cluster: &Cluster, name: &str, arguments: &[&str]) -> anyhow::Result<()> {
     let directory = cluster.member(name)?.postgres_directory();
     let directory = directory.display().to_string();
     let arguments = [arguments, &["--no-wait", "-D", &directory]].concat();

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use crate::netns::{self, Namespace};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -20,8 +21,17 @@ pub struct Response {
 
 /// One GET over a connection of its own.
 pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Response> {
+    get_from(None, address, path).await
+}
+
+/// The same from where a client sits.
+pub async fn get_from(
+    namespace: Option<&Namespace>,
+    address: SocketAddr,
+    path: &str,
+) -> anyhow::Result<Response> {
     let exchange = async {
-        let mut stream = TcpStream::connect(address).await?;
+        let mut stream = netns::stream(namespace, address, ANSWER_WITHIN).await?;
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;

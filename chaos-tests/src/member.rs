@@ -15,6 +15,9 @@ use crate::options::Addresses;
 use crate::process::{self, Process};
 use crate::wait;
 
+/// How PostgreSQL titles a session of the superuser that came over TCP: name, database, address.
+const SESSION: &str = ": postgres postgres 1";
+
 /// A member and what the test did to it.
 #[derive(Debug)]
 pub struct Member {
@@ -28,6 +31,8 @@ pub struct Member {
     pub flags: Vec<String>,
     /// Where it runs.
     pub namespace: Option<Namespace>,
+    /// What the sidecar finds in its environment beside the usual.
+    pub environment: Vec<(String, String)>,
     /// What its sidecars wrote to stderr, one after the other.
     pub log: PathBuf,
     program: PathBuf,
@@ -44,6 +49,8 @@ pub enum Part {
     Guard,
     /// The first process of PostgreSQL.
     Postmaster,
+    /// One of PostgreSQL's processes that serves a session.
+    Backend,
     /// Everything of the member.
     Node,
 }
@@ -66,6 +73,7 @@ impl Member {
             addresses,
             flags,
             namespace,
+            environment: Vec::new(),
             program: program.to_owned(),
             account: account.clone(),
             sidecar: None,
@@ -78,7 +86,18 @@ impl Member {
             .create(true)
             .append(true)
             .open(&self.log)?;
-        let mut command = self.account.command(&self.program, self.namespace.as_ref());
+        let mut command = if self.environment.is_empty() {
+            self.account.command(&self.program, self.namespace.as_ref())
+        } else {
+            // After the change of account and namespace, whose programs it is not meant for.
+            let mut command = self.account.command("env", self.namespace.as_ref());
+            let set = self
+                .environment
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"));
+            command.args(set).arg(&self.program);
+            command
+        };
         command.arg("run").args(&self.flags).current_dir("/");
         command
             .stdin(Stdio::null())
@@ -89,6 +108,15 @@ impl Member {
             .with_context(|| format!("cannot start {command:?}"))?;
         self.sidecar = Some(child);
         Ok(())
+    }
+
+    /// Gives a flag another value, or adds it; for the next start.
+    pub fn set_flag(&mut self, flag: &str, value: &str) {
+        let given = self.flags.iter().position(|known| known == flag);
+        match given.and_then(|at| self.flags.get_mut(at + 1)) {
+            Some(old) => value.clone_into(old),
+            None => self.flags.extend([flag.to_owned(), value.to_owned()]),
+        }
     }
 
     /// The data directory of PostgreSQL.
@@ -185,6 +213,7 @@ impl Member {
             Part::Sidecar => Process::of(self.sidecar_pid()?).into_iter().collect(),
             Part::Guard => Process::of(self.guard_pid()?).into_iter().collect(),
             Part::Postmaster => Process::of(self.postmaster_pid()?).into_iter().collect(),
+            Part::Backend => self.backends(SESSION).into_iter().take(1).collect(),
             Part::Node => self.processes(),
         };
         let alive: Vec<Process> = found.into_iter().filter(Process::is_running).collect();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
+use nix::sys::statvfs::statvfs;
 
 /// A tmpfs over a directory; unmounted when dropped. Needs root.
 pub struct SmallDisk {
@@ -25,6 +26,21 @@ impl SmallDisk {
         Ok(Self {
             path: path.to_owned(),
         })
+    }
+
+    /// Takes away all room that is not in use; [`SmallDisk::grow`] gives some back.
+    pub fn fill(&self) -> anyhow::Result<()> {
+        let seen = statvfs(&self.path)?;
+        let used = (seen.blocks() - seen.blocks_free()) * seen.fragment_size();
+        let size = format!("remount,size={used}");
+        run(Command::new("mount").args(["-o", &size]).arg(&self.path))?;
+        let left = statvfs(&self.path)?.blocks_available();
+        anyhow::ensure!(
+            left == 0,
+            "{left} blocks are left on {}",
+            self.path.display()
+        );
+        Ok(())
     }
 
     /// Gives it more room while it is in use.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::netns::{Network, POSTGRES};
+use crate::netns::{Network, POSTGRES, RAFT, READ_ONLY, READ_WRITE};
 use crate::ports::Ports;
 
 /// A cluster to start; the defaults are pgha's own.
@@ -97,10 +97,10 @@ impl Addresses {
     pub fn in_namespace(index: usize) -> Self {
         let at = |port| SocketAddr::new(Network::address(index), port);
         Self {
-            raft: at(7400),
+            raft: at(RAFT),
             http: at(8008),
-            read_write: at(5432),
-            read_only: at(7432),
+            read_write: at(READ_WRITE),
+            read_only: at(READ_ONLY),
             postgres: at(POSTGRES),
         }
     }

@@ -14,7 +14,7 @@ use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{AsyncMessage, Client, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::netns::Namespace;
+use crate::netns::{self, Namespace};
 
 /// No single question of a test takes longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -118,18 +118,7 @@ impl Target {
 
     /// A bare connection, for tests that speak the protocol themselves.
     pub async fn stream(&self, within: Duration) -> std::io::Result<TcpStream> {
-        let Some(namespace) = self.namespace.clone() else {
-            let stream = TcpStream::connect(self.address).await?;
-            stream.set_nodelay(true)?;
-            return Ok(stream);
-        };
-        let address = self.address;
-        let stream = tokio::task::spawn_blocking(move || namespace.connect(address, within))
-            .await
-            .map_err(std::io::Error::other)??;
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        TcpStream::from_std(stream)
+        netns::stream(self.namespace.as_ref(), self.address, within).await
     }
 
     /// Sends a cancel request the way a session was opened; what it did is seen on the session.

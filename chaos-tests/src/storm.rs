@@ -90,7 +90,7 @@ async fn connect_for_ever(
     stopped: watch::Receiver<bool>,
 ) {
     for target in targets.iter().cycle() {
-        if *stopped.borrow() {
+        if wait::is_over(&stopped) {
             return;
         }
         let opened = target.connect(PATIENCE).await;

@@ -13,9 +13,9 @@ const SERVICE_WITHIN: Duration = Duration::from_secs(40);
 /// Every member streams again within this after the end of the fault: rewind or clone included.
 const CONVERGED_WITHIN: Duration = Duration::from_secs(90);
 /// Default of `max_lag_on_failover`.
-const LAG_MAX: u64 = 16 << 20;
+pub const LAG_MAX: u64 = 16 << 20;
 /// A renewal interval and two thirds of the lease, at the default of 1500 ms (P3).
-const EXPOSED: Duration = Duration::from_millis(1150);
+pub const EXPOSED: Duration = Duration::from_millis(1150);
 
 /// Runs clients beside the insert load through a fault; see the client mix.
 pub trait Companion {

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 /// Pause between two looks at a condition that nobody announces.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
@@ -47,6 +49,11 @@ pub async fn until_true(
     .await
 }
 
+/// True for a client that was told to stop, or whose owner is gone.
+pub fn is_over(stopped: &watch::Receiver<bool>) -> bool {
+    *stopped.borrow() || stopped.has_changed().is_err()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +67,17 @@ mod tests {
         .await;
         assert!(answer.is_err());
         assert!(started.elapsed() < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_client_without_an_owner_ends() {
+        let (stop, stopped) = watch::channel(false);
+        assert!(!is_over(&stopped));
+        stop.send_replace(true);
+        assert!(is_over(&stopped));
+        let (stop, stopped) = watch::channel(false);
+        drop(stop);
+        assert!(is_over(&stopped));
     }
 
     #[tokio::test]

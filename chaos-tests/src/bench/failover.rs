@@ -160,7 +160,17 @@ async fn repeat(
     for number in 0..rounds {
         let round = one(cluster, fault, number, second).await;
         let round = round.with_context(|| format!("round {} of {fault:?}", number + 1))?;
-        eprintln!("  {fault:?} {}: {:.3} s", number + 1, round.gap);
+        let steps: Vec<_> = round
+            .steps
+            .iter()
+            .map(|(name, milliseconds)| format!("{name} {milliseconds}"))
+            .collect();
+        eprintln!(
+            "  {fault:?} {}: {:.3} s ({})",
+            number + 1,
+            round.gap,
+            steps.join(", ")
+        );
         all.push(round);
     }
     Ok(all)

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// What figures depend on.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Machine {
+pub struct Machine {
     pub(super) cores: usize,
     pub(super) cpu: String,
     pub(super) memory_bytes: u64,
@@ -15,7 +15,8 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn look() -> anyhow::Result<Self> {
+    /// Asks the kernel, the processor and PostgreSQL.
+    pub fn look() -> anyhow::Result<Self> {
         let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
         let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
         let memory = std::fs::read_to_string("/proc/meminfo")?;

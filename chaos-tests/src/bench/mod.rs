@@ -19,6 +19,7 @@ use crate::options::ClusterOptions;
 
 pub use demo::{FailoverDemo, show_failover};
 pub use figures::{Figure, Unit};
+pub use machine::Machine;
 pub use report::Report;
 pub use rows::RowName;
 

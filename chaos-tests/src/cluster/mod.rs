@@ -11,7 +11,8 @@ use crate::account::Account;
 use crate::binaries::Binaries;
 use crate::certificate::Certificate;
 use crate::member::{Member, Part};
-use crate::netns::Network;
+use crate::mount::SmallDisk;
+use crate::netns::{Network, Relay};
 use crate::options::ClusterOptions;
 use crate::ports::Ports;
 use crate::scratch::Scratch;
@@ -30,12 +31,16 @@ pub struct Cluster {
     pub account: Account,
     /// The programs, where the account can reach them.
     pub binaries: Binaries,
+    /// Relays that members were put behind.
+    pub relays: Vec<(String, Relay)>,
     /// The network, where members have namespaces.
     pub network: Option<Network>,
     /// PostgreSQL's certificate, where it has one.
     pub certificate: Option<Certificate>,
     /// Ports for what a test adds.
     pub ports: Ports,
+    /// Small disks that members were moved to.
+    pub disks: Vec<(String, SmallDisk)>,
     /// Removed last.
     pub scratch: Scratch,
     finished: bool,
@@ -59,6 +64,12 @@ impl Cluster {
 
     /// Says that the test passed: the logs need not be shown, the directory need not be kept.
     pub fn finish(mut self) {
+        self.finished = true;
+    }
+
+    /// Says that the logs are for whoever looks for them: nothing is shown, the directory is kept.
+    pub fn give_up(mut self) {
+        self.scratch.keep();
         self.finished = true;
     }
 

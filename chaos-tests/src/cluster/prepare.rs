@@ -29,9 +29,11 @@ impl Cluster {
             members: Vec::new(),
             account,
             binaries,
+            relays: Vec::new(),
             network,
             certificate,
             ports: Ports::reserve()?,
+            disks: Vec::new(),
             scratch,
             finished: false,
         };

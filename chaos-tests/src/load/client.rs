@@ -10,6 +10,7 @@ use tokio_postgres::Statement;
 
 use super::{Attempt, LoadOptions, Outcome, PATIENCE, Record};
 use crate::sql::{ConnectError, Session};
+use crate::wait;
 
 const INSERT: &str = "INSERT INTO pgha_load VALUES ($1, $2) \
      RETURNING pg_current_wal_insert_lsn()::text, \
@@ -37,7 +38,7 @@ impl Client {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut target = 0;
         let mut prepared: Option<Prepared> = None;
-        while !*self.stopped.borrow() {
+        while !wait::is_over(&self.stopped) {
             tick.tick().await;
             let usable = match prepared.take() {
                 Some(session) => session,

@@ -4,6 +4,8 @@
 //! every acknowledged row must be there or, with asynchronous replication, inside a range that the
 //! journal reports as lost; and no row may be there that nobody sent.
 
+pub mod reads;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -37,9 +39,20 @@ pub async fn read_rows(target: &Target) -> anyhow::Result<BTreeSet<(i32, i64)>> 
         .collect()
 }
 
+/// As [`compare`], and fails on a run that proves nothing.
+pub fn judge(records: &[Record], present: &BTreeSet<(i32, i64)>) -> anyhow::Result<Verdict> {
+    let verdict = compare(records, present)?;
+    anyhow::ensure!(
+        verdict.acknowledged >= ACKNOWLEDGED_MIN,
+        "only {} acknowledged rows: this run proves nothing",
+        verdict.acknowledged
+    );
+    Ok(verdict)
+}
+
 /// Compares, and fails on what no replication mode permits: rows that nobody sent, and a loss that
 /// is not the end of its timeline (which shows a fork rather than a cut tail).
-pub fn judge(records: &[Record], present: &BTreeSet<(i32, i64)>) -> anyhow::Result<Verdict> {
+pub fn compare(records: &[Record], present: &BTreeSet<(i32, i64)>) -> anyhow::Result<Verdict> {
     let attempts = || records.iter().flat_map(|record| &record.attempts);
     let sent: BTreeSet<(i32, i64)> = attempts().map(|row| (row.writer, row.number)).collect();
     let writers: BTreeSet<i32> = sent.iter().map(|(writer, _)| *writer).collect();
@@ -51,11 +64,6 @@ pub fn judge(records: &[Record], present: &BTreeSet<(i32, i64)>) -> anyhow::Resu
     anyhow::ensure!(invented.is_empty(), "rows that nobody sent: {invented:?}");
     let there = |row: &&Attempt| present.contains(&(row.writer, row.number));
     let acknowledged: Vec<&Attempt> = records.iter().flat_map(Record::acknowledged).collect();
-    anyhow::ensure!(
-        acknowledged.len() >= ACKNOWLEDGED_MIN,
-        "only {} acknowledged rows: this run proves nothing",
-        acknowledged.len()
-    );
     let lost: Vec<Attempt> = acknowledged
         .iter()
         .filter(|row| !there(row))
@@ -109,21 +117,25 @@ impl Verdict {
     /// Fails unless every lost row lies inside a range that the journal reports, and the range
     /// inside the bound of P3.
     pub fn losses_reported(&self, journal: &[HistoryEntry], bytes_max: u64) -> anyhow::Result<()> {
-        for row in &self.lost {
-            let entry = journal
-                .iter()
-                .find(|entry| holds(entry, row))
-                .with_context(|| {
-                    format!("no lost range of the journal holds {row:?}: {journal:?}")
-                })?;
-            let bytes = entry.lost_bytes.context("a lost range without its size")?;
-            anyhow::ensure!(
-                bytes <= bytes_max,
-                "{bytes} bytes lost, more than {bytes_max}: {entry:?}"
-            );
-        }
-        Ok(())
+        self.lost
+            .iter()
+            .try_for_each(|row| reported(row, journal, bytes_max))
     }
+}
+
+/// Fails unless that row lies inside a range that the journal reports, and the range inside the bound
+/// of P3.
+pub fn reported(row: &Attempt, journal: &[HistoryEntry], bytes_max: u64) -> anyhow::Result<()> {
+    let entry = journal
+        .iter()
+        .find(|entry| holds(entry, row))
+        .with_context(|| format!("no lost range of the journal holds {row:?}: {journal:?}"))?;
+    let bytes = entry.lost_bytes.context("a lost range without its size")?;
+    anyhow::ensure!(
+        bytes <= bytes_max,
+        "{bytes} bytes lost, more than {bytes_max}: {entry:?}"
+    );
+    Ok(())
 }
 
 /// The commit record lies between the two positions that the client saw; it is inside the range

@@ -1,0 +1,57 @@
+//! One fault while it lasts: how it begins, how it ends, and the proof that it struck.
+
+use std::time::Instant;
+
+use anyhow::Context;
+
+use super::hands::{self, Held};
+use super::{Entry, Lay};
+use crate::cluster::Cluster;
+
+/// A fault that was begun.
+pub struct Blow {
+    /// As scheduled.
+    pub entry: Entry,
+    /// Who was hit.
+    pub victims: Vec<String>,
+    /// When.
+    pub struck: Instant,
+    /// When it had ended, once it has.
+    pub ended: Option<Instant>,
+    held: Held,
+}
+
+impl Blow {
+    /// Strikes whoever is at its place now. An error means that it hit nothing.
+    pub async fn strike(cluster: &mut Cluster, entry: Entry, lay: &Lay) -> anyhow::Result<Self> {
+        let victims = lay.names_at(entry.place);
+        let struck = Instant::now();
+        let held = hands::begin(cluster, entry, &victims)
+            .await
+            .with_context(|| format!("{} of {victims:?}", entry.kind.name()))?;
+        Ok(Self {
+            entry,
+            victims,
+            struck,
+            ended: None,
+            held,
+        })
+    }
+
+    /// Ends it. An error means that it could not be ended, or did nothing while it lasted.
+    pub async fn end(&mut self, cluster: &mut Cluster) -> anyhow::Result<()> {
+        if self.ended.is_some() {
+            return Ok(());
+        }
+        let held = std::mem::replace(&mut self.held, Held::Nothing);
+        let outcome = hands::end(cluster, held).await;
+        self.ended = Some(Instant::now());
+        outcome.with_context(|| {
+            format!(
+                "the end of {} of {:?}",
+                self.entry.kind.name(),
+                self.victims
+            )
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! Raft stores that are damaged, gone, or what they were long ago.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+
+use super::Held;
+use crate::cluster::Cluster;
+use crate::ctl::{Answer, Ctl};
+use crate::member::Part;
+use crate::nemesis::Dose;
+
+/// Refusals of commands in one round before nobody tries any more.
+const REFUSED_MAX: u32 = 100;
+/// Below the 16 KiB that a command may take.
+const ENTRY_BYTES: usize = 15_000;
+
+/// What [`copy`] has kept.
+pub(in crate::nemesis) struct OldStore {
+    name: String,
+    copy: PathBuf,
+    written: tokio::task::JoinHandle<anyhow::Result<Answer>>,
+}
+
+/// Has all members write an entry, whoever leads; the setting means nothing here.
+pub(super) fn write_something(
+    cluster: &Cluster,
+) -> tokio::task::JoinHandle<anyhow::Result<Answer>> {
+    let ctl = cluster.ctl();
+    let value = 9_000 + std::process::id() % 900;
+    tokio::spawn(async move {
+        let mut last = Err(anyhow::anyhow!("nothing was asked"));
+        // Not the same value twice: that would be no entry.
+        for step in 0..2 {
+            let set = format!("proxy.hold_ms={}", value + step);
+            last = ctl
+                .run(&["settings", "set", &set, "--yes", "--timeout", "15"])
+                .await;
+        }
+        last
+    })
+}
+
+/// Has all members write entries of many pages until it is aborted: a store has some room within its
+/// own files, and a few small entries do not need more.
+pub(super) async fn write_much(ctl: Ctl) -> anyhow::Result<()> {
+    let mut refused = 0;
+    for number in 0_u64.. {
+        let note = format!("{number}{}", "x".repeat(ENTRY_BYTES));
+        let set = format!("postgres.parameters.pgha_chaos.note={note}");
+        let answer = ctl
+            .run(&["settings", "set", &set, "--yes", "--timeout", "5"])
+            .await?;
+        let outcome = answer.stderr.lines().next().unwrap_or_default();
+        // What has no leader at the moment is refused, too.
+        refused += u32::from(answer.code == 1);
+        anyhow::ensure!(refused < REFUSED_MAX, "refused: {outcome}");
+    }
+    Ok(())
+}
+
+/// One byte of what is in use is another one; `dose` says where.
+pub(super) fn damage(cluster: &mut Cluster, name: &str, dose: Dose) -> anyhow::Result<Held> {
+    let Dose::Percent(percent) = dose else {
+        anyhow::bail!("damage without a place");
+    };
+    let member = cluster.member_mut(name)?;
+    member.kill(Part::Node)?;
+    let file = largest_file(&member.raft_directory())?;
+    let mut bytes = std::fs::read(&file)?;
+    let used: Vec<usize> = (0..bytes.len())
+        .filter(|index| bytes[*index] != 0)
+        .collect();
+    let at = used
+        .get(used.len() * usize::from(percent) / 100)
+        .context("an empty store")?;
+    bytes[*at] ^= 0b0001_0000;
+    // In place: the file stays the account's.
+    std::fs::write(&file, bytes)?;
+    Ok(Held::Down(vec![name.to_owned()]))
+}
+
+/// `rm -rf` of the store of a member without power.
+pub(super) fn delete(cluster: &mut Cluster, name: &str) -> anyhow::Result<Held> {
+    let member = cluster.member_mut(name)?;
+    member.kill(Part::Node)?;
+    member.remove_raft_directory()?;
+    Ok(Held::Down(vec![name.to_owned()]))
+}
+
+/// Copies the store of a member without power, and starts it again.
+pub(super) fn copy(cluster: &mut Cluster, name: &str) -> anyhow::Result<Held> {
+    let copy = cluster.scratch.path().join(format!("{name}.old-store"));
+    let member = cluster.member_mut(name)?;
+    member.kill(Part::Node)?;
+    copy_tree(&member.raft_directory(), &copy)?;
+    member.start()?;
+    Ok(Held::OldStore(OldStore {
+        name: name.to_owned(),
+        copy,
+        written: write_something(cluster),
+    }))
+}
+
+impl OldStore {
+    /// Has the old copy be the store after another power cut.
+    pub(super) async fn put_back(self, cluster: &mut Cluster) -> anyhow::Result<()> {
+        let answer = self.written.await??;
+        let member = cluster.member_mut(&self.name)?;
+        member.kill(Part::Node)?;
+        member.remove_raft_directory()?;
+        // Copied, for the member may have moved to a disk of its own.
+        copy_tree(&self.copy, &member.raft_directory())?;
+        member.start()?;
+        anyhow::ensure!(answer.code == 0, "the copy is not old: {answer:?}");
+        Ok(())
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let _of_an_earlier_round = std::fs::remove_dir_all(to);
+    let copied = Command::new("cp").arg("-a").args([from, to]).output()?;
+    anyhow::ensure!(
+        copied.status.success(),
+        "cp: {}",
+        String::from_utf8_lossy(&copied.stderr)
+    );
+    Ok(())
+}
+
+fn largest_file(directory: &Path) -> anyhow::Result<PathBuf> {
+    let mut directories = vec![directory.to_owned()];
+    let mut largest: Option<(u64, PathBuf)> = None;
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory)?.flatten() {
+            let metadata = entry.metadata()?;
+            if metadata.is_dir() {
+                directories.push(entry.path());
+            } else {
+                largest = largest.max(Some((metadata.len(), entry.path())));
+            }
+        }
+    }
+    let (_, path) = largest.with_context(|| format!("no file in {}", directory.display()))?;
+    Ok(path)
+}

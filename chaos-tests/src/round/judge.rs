@@ -1,0 +1,193 @@
+//! Holds what everybody was told against what is there.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::crew::Told;
+use super::verdict::Outcome;
+use super::{Blows, ms};
+use crate::checker;
+use crate::cluster::Cluster;
+use crate::history::HistoryEntry;
+use crate::load::{Attempt, Record};
+use crate::nemesis::Kind;
+use crate::registers::{self, Operation};
+use crate::sampler::{self, Excuse};
+use crate::trial::{EXPOSED, LAG_MAX};
+
+/// A guard that was frozen kills what it has to within this after it runs again; a primary that
+/// somebody promoted by hand is fenced within this.
+const SETTLED_WITHIN: Duration = Duration::from_secs(3);
+
+/// `known` is the length of the journal before the round.
+pub(super) async fn judge(
+    cluster: &Cluster,
+    told: &Told,
+    blows: &Blows,
+    known: usize,
+    began: Instant,
+) -> anyhow::Result<Outcome> {
+    let (wrong, excused) = sampler::judge(&told.seen, &excuses(blows, told.origin));
+    let (all, _) = sampler::judge(&told.seen, &[]);
+    let mut outcome = Outcome {
+        uncovered: all.into_iter().filter(|one| !wrong.contains(one)).collect(),
+        wrong,
+        excused,
+        struck: blows.len(),
+        reads: told.reads.len(),
+        samples: told.seen.writes.len(),
+        worst_gap_ms: ms(worst_gap(told, began)),
+        ..Outcome::default()
+    };
+    match scan(cluster, told).await {
+        Ok((present, journal)) => rows(
+            &mut outcome,
+            told,
+            &present,
+            journal.get(known..).unwrap_or_default(),
+        ),
+        Err(error) => outcome.wrong.push(format!("no scan: {error:#}")),
+    }
+    Ok(outcome)
+}
+
+/// PostgreSQL itself is asked, past every port.
+async fn scan(
+    cluster: &Cluster,
+    told: &Told,
+) -> anyhow::Result<(BTreeSet<(i32, i64)>, Vec<HistoryEntry>)> {
+    let primary = cluster.primary().await?;
+    let mut present = checker::read_rows(&cluster.direct(&primary)?).await?;
+    present.retain(|(writer, _)| *writer >= told.first_writer);
+    Ok((present, cluster.history().await?))
+}
+
+fn rows(
+    outcome: &mut Outcome,
+    told: &Told,
+    present: &BTreeSet<(i32, i64)>,
+    journal: &[HistoryEntry],
+) {
+    outcome.failovers = journal.len();
+    let attempts = moved(told);
+    let records = [Record {
+        attempts: attempts.clone(),
+        ..Record::default()
+    }];
+    let bytes_max = LAG_MAX + checker::wal_bytes_in_any(&records, EXPOSED);
+    match checker::compare(&records, present) {
+        Ok(verdict) => {
+            outcome.acknowledged = verdict.acknowledged;
+            outcome.unknown_present = verdict.unknown_present;
+            for row in &verdict.lost {
+                match checker::reported(row, journal, bytes_max) {
+                    Ok(()) => outcome.lost_reported += 1,
+                    Err(error) => {
+                        outcome.lost_unreported += 1;
+                        outcome.wrong.push(format!("{error:#}"));
+                    }
+                }
+            }
+        }
+        Err(error) => outcome.wrong.push(format!("{error:#}")),
+    }
+    let wrong = checker::reads::judge(&attempts, &told.reads, present, journal);
+    outcome.wrong.extend(wrong);
+    let registers = registers::judge(&told.operations, &told.reads, present);
+    outcome.operations = registers.judged;
+    outcome.left_out = registers.left_out;
+    outcome.unjudged = registers.doubts;
+    outcome.wrong.extend(registers.wrong);
+}
+
+/// The attempts of all writers, those on registers too, on the clock of the reader.
+fn moved(told: &Told) -> Vec<Attempt> {
+    let mut all: Vec<Attempt> = told
+        .operations
+        .iter()
+        .filter_map(Operation::attempt)
+        .collect();
+    for (record, origin) in told.records.iter().zip(&told.origins) {
+        // The loads begin before the reader.
+        let ahead = told.origin.saturating_duration_since(*origin);
+        all.extend(record.attempts.iter().map(|attempt| Attempt {
+            sent: attempt.sent.saturating_sub(ahead),
+            ended: attempt.ended.saturating_sub(ahead),
+            ..*attempt
+        }));
+    }
+    all
+}
+
+/// What no promise covers (design 4, P1; faults 56).
+fn excuses(blows: &Blows, origin: Instant) -> Vec<Excuse> {
+    let mut excuses = Vec::new();
+    for blow in blows {
+        let uncovered = match blow.entry.kind {
+            Kind::GuardFrozen | Kind::NodeFrozen | Kind::AllFrozen | Kind::PromotedByHand => true,
+            Kind::SidecarKilled
+            | Kind::GuardKilled
+            | Kind::PostmasterKilled
+            | Kind::BackendKilled
+            | Kind::NodeKilled
+            | Kind::AllKilled
+            | Kind::SidecarFrozen
+            | Kind::PostmasterFrozen
+            | Kind::HostCut
+            | Kind::SendingCut
+            | Kind::ReceivingCut
+            | Kind::PairCut
+            | Kind::RaftCut
+            | Kind::ReplicationCut
+            | Kind::ClientCut
+            | Kind::FlappingCut
+            | Kind::PacketLoss
+            | Kind::Latency
+            | Kind::PostgresFsyncError
+            | Kind::PostgresFsyncSlow
+            | Kind::StoreFsyncError
+            | Kind::StoreFsyncSlow
+            | Kind::WalDiskFull
+            | Kind::DataDiskFull
+            | Kind::StoreDiskFull
+            | Kind::StoreDamaged
+            | Kind::StoreDeleted
+            | Kind::StoreRestored
+            | Kind::WallClockStep
+            | Kind::WallClockRate
+            | Kind::CloneInterrupted
+            | Kind::RewindInterrupted
+            | Kind::Switchover
+            | Kind::StoppedByHand
+            | Kind::DataRemoved
+            | Kind::Mixed => false,
+        };
+        if !uncovered {
+            continue;
+        }
+        let until = blow.ended.unwrap_or_else(Instant::now) + SETTLED_WITHIN;
+        excuses.extend(blow.victims.iter().map(|victim| Excuse {
+            member: victim.clone(),
+            from: blow.struck.saturating_duration_since(origin),
+            until: until.saturating_duration_since(origin),
+        }));
+    }
+    excuses
+}
+
+/// The longest time without an acknowledgement to anybody, from the first fault on.
+fn worst_gap(told: &Told, began: Instant) -> Duration {
+    let mut ends: Vec<Instant> = told
+        .records
+        .iter()
+        .zip(&told.origins)
+        .flat_map(|(record, origin)| record.acknowledged().map(move |row| *origin + row.ended))
+        .collect();
+    ends.push(told.stopped);
+    ends.sort_unstable();
+    let after = ends.windows(2).filter(|pair| pair[1] > began);
+    after
+        .map(|pair| pair[1].saturating_duration_since(pair[0]))
+        .max()
+        .unwrap_or_default()
+}

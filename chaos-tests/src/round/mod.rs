@@ -1,0 +1,95 @@
+//! One round: load, readers and looks run while a schedule strikes; then everything is healed, the
+//! cluster has to come together again, and what everybody was told is held against what is there.
+
+mod crew;
+mod judge;
+mod play;
+mod verdict;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use crate::cluster::Cluster;
+use crate::nemesis::{self, Blow, Kind, Schedule};
+use crew::Crew;
+
+pub use verdict::{Outcome, Verdict};
+
+/// Writes work again within this after the last fault ended, whatever the machine is busy with.
+const SERVICE_WITHIN: Duration = Duration::from_secs(60);
+/// Every member streams again within this after that: rewind or clone included.
+const CONVERGED_WITHIN: Duration = Duration::from_secs(90);
+/// Rows before the first fault, and after the last.
+const ROWS: usize = 60;
+
+/// Plays the schedule. An error is one of the harness; what the cluster did wrong is in the outcome.
+/// Rounds on one cluster have to be numbered differently: `number` tells their rows apart.
+pub async fn run(
+    cluster: &mut Cluster,
+    schedule: &Schedule,
+    number: u32,
+) -> anyhow::Result<Outcome> {
+    let prepared = nemesis::prepare(cluster, schedule)
+        .await
+        .context("before the round")?;
+    let known = cluster.history().await?.len();
+    let crew = Crew::begin(cluster, number).await?;
+    crew.advance(ROWS, SERVICE_WITHIN).await?;
+    let began = Instant::now();
+    let (blows, missed) = play::play(cluster, schedule, &prepared).await;
+    let healed = Instant::now();
+    let mut wrong = come_together(cluster, &crew).await;
+    let told = crew.end().await?;
+    if wrong.is_empty()
+        && let Err(error) = cluster
+            .ends_in_one_primary_and_all_streaming(CONVERGED_WITHIN)
+            .await
+    {
+        wrong.push(format!("no convergence: {error:#}"));
+    }
+    let mut outcome = judge::judge(cluster, &told, &blows, known, began).await?;
+    outcome.wrong.splice(0..0, wrong);
+    if schedule.kind == Kind::Mixed && outcome.struck > 0 {
+        // What an earlier fault has felled cannot be struck again.
+        outcome.idle = missed;
+    } else {
+        outcome.missed = missed;
+    }
+    outcome.converged_ms = ms(healed.elapsed());
+    Ok(outcome)
+}
+
+/// Service first, then all members.
+async fn come_together(cluster: &mut Cluster, crew: &Crew) -> Vec<String> {
+    if let Some(network) = &cluster.network
+        && let Err(error) = network.heal()
+    {
+        return vec![format!("the network cannot be healed: {error:#}")];
+    }
+    if let Err(error) = cluster.restart_fallen() {
+        return vec![format!("a member cannot be started: {error:#}")];
+    }
+    if let Err(error) = crew.advance(ROWS, SERVICE_WITHIN).await {
+        return vec![format!("no service: {error:#}")];
+    }
+    let within = Instant::now() + CONVERGED_WITHIN;
+    loop {
+        // One that exits by itself is started again, as a service manager would.
+        let _next_time = cluster.restart_fallen();
+        match cluster.wait_healthy(Duration::from_secs(2)).await {
+            Ok(_) => return Vec::new(),
+            Err(error) if Instant::now() > within => {
+                return vec![format!("no convergence: {error:#}")];
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn ms(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What happened to whom, for the judgement of what it permits.
+type Blows = Vec<Blow>;

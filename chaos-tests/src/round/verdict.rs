@@ -1,0 +1,136 @@
+//! What a round showed.
+
+use serde::Serialize;
+
+/// Fewer acknowledgements prove nothing.
+const ACKNOWLEDGED_MIN: usize = 100;
+
+/// The judgement of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Everything that was promised held.
+    Pass,
+    /// Nothing was proved: a fault did not strike, or too little was acknowledged.
+    Unknown,
+    /// A promise was broken.
+    Fail,
+}
+
+/// Everything about a round.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Outcome {
+    /// Broken promises, in words.
+    pub wrong: Vec<String>,
+    /// Faults that did not strike, with the reason.
+    pub missed: Vec<String>,
+    /// Faults of a mixed round that found their target felled by another one.
+    pub idle: Vec<String>,
+    /// Faults that struck.
+    pub struck: usize,
+    /// Changes of primary, restarts in place among them.
+    pub failovers: usize,
+    /// The longest time in which no client was acknowledged, in milliseconds.
+    pub worst_gap_ms: u64,
+    /// Rows that were acknowledged.
+    pub acknowledged: usize,
+    /// Of these, the ones that the journal reports as lost.
+    pub lost_reported: usize,
+    /// Of these, the ones that are gone without a word.
+    pub lost_unreported: usize,
+    /// Rows of unknown outcome that are there.
+    pub unknown_present: usize,
+    /// Reads of the whole set.
+    pub reads: usize,
+    /// Operations on registers that were judged.
+    pub operations: usize,
+    /// Answers of registers that were left out: they may have seen what was rolled back.
+    pub left_out: usize,
+    /// What could not be judged.
+    pub unjudged: Vec<String>,
+    /// Writes of the sampler that were acknowledged.
+    pub samples: usize,
+    /// Of these, direct ones that no promise covers: the guard was frozen, or somebody promoted by hand.
+    pub excused: usize,
+    /// What would be broken promises if these writes were covered by one, in words.
+    pub uncovered: Vec<String>,
+    /// From the end of the last fault to all members streaming, in milliseconds.
+    pub converged_ms: u64,
+}
+
+impl Outcome {
+    /// A broken promise counts, whatever else did not work.
+    pub fn verdict(&self) -> Verdict {
+        if !self.wrong.is_empty() {
+            return Verdict::Fail;
+        }
+        if self.doubts().is_empty() {
+            Verdict::Pass
+        } else {
+            Verdict::Unknown
+        }
+    }
+
+    /// The harness failed, which says nothing about the cluster.
+    pub fn of_a_broken_harness(error: &anyhow::Error) -> Self {
+        Self {
+            missed: vec![format!("the harness failed: {error:#}")],
+            ..Self::default()
+        }
+    }
+
+    /// Why it proves nothing, if so.
+    pub fn doubts(&self) -> Vec<String> {
+        let mut doubts = [self.missed.as_slice(), &self.unjudged].concat();
+        if self.struck == 0 {
+            doubts.push("nothing struck".to_owned());
+        }
+        if self.acknowledged < ACKNOWLEDGED_MIN {
+            doubts.push(format!("only {} rows were acknowledged", self.acknowledged));
+        }
+        if self.reads == 0 || self.samples == 0 || self.operations == 0 {
+            doubts.push(format!(
+                "{} reads, {} samples, {} operations on registers",
+                self.reads, self.samples, self.operations
+            ));
+        }
+        doubts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Outcome {
+        Outcome {
+            struck: 1,
+            acknowledged: 1000,
+            reads: 10,
+            samples: 100,
+            operations: 1000,
+            ..Outcome::default()
+        }
+    }
+
+    #[test]
+    fn what_proves_nothing_does_not_pass() {
+        assert_eq!(good().verdict(), Verdict::Pass);
+        let doubtful: [fn(&mut Outcome); 7] = [
+            |o| o.struck = 0,
+            |o| o.missed = vec!["no guard".to_owned()],
+            |o| o.acknowledged = 99,
+            |o| o.reads = 0,
+            |o| o.samples = 0,
+            |o| o.operations = 0,
+            |o| o.unjudged = vec!["too long".to_owned()],
+        ];
+        for spoil in doubtful {
+            let mut outcome = good();
+            spoil(&mut outcome);
+            assert_eq!(outcome.verdict(), Verdict::Unknown, "{outcome:?}");
+            outcome.wrong.push("two writers".to_owned());
+            assert_eq!(outcome.verdict(), Verdict::Fail);
+        }
+    }
+}
