@@ -61,6 +61,11 @@ pub(crate) enum Command {
     Switchover(SwitchoverArgs),
     /// Make a member primary in the place of one that may be gone.
     Failover(FailoverArgs),
+    /// Go on with one member after most were lost for ever.
+    Quorum {
+        #[command(subcommand)]
+        command: QuorumCommand,
+    },
     /// List every change of primary.
     History,
     /// Show or change the settings of the whole cluster.
@@ -105,6 +110,25 @@ pub(crate) enum Command {
     },
     /// Print the version.
     Version,
+}
+
+/// After the loss of the quorum.
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuorumCommand {
+    /// Show what one member has, and whether it could go on alone; changes nothing.
+    Show,
+    /// Go on with the one member at --endpoint alone: the others are lost for ever.
+    Recover(RecoverArgs),
+}
+
+/// The recovery of a lost quorum.
+#[derive(Debug, Args)]
+pub(crate) struct RecoverArgs {
+    /// The id of the cluster, as `quorum show` and `status --output json` have it.
+    #[arg(long, value_name = "CLUSTER_ID")]
+    pub(crate) confirm: String,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
 }
 
 /// Settings.

@@ -41,6 +41,19 @@ impl Permission {
             ),
         }
     }
+
+    /// Asks for a word that nobody types by habit, unless the permission was given.
+    pub(crate) fn obtain_typed(self, question: &str, word: &str) -> Result<(), CtlError> {
+        match self {
+            Self::Given => Ok(()),
+            Self::Ask => ask_word(
+                question,
+                word,
+                &mut std::io::stdin().lock(),
+                &mut std::io::stderr().lock(),
+            ),
+        }
+    }
 }
 
 fn ask(question: &str, input: &mut impl BufRead, out: &mut impl Write) -> Result<(), CtlError> {
@@ -51,9 +64,27 @@ fn ask(question: &str, input: &mut impl BufRead, out: &mut impl Write) -> Result
     if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }
-    Err(CtlError::Usage(
-        "not confirmed, nothing was changed".to_owned(),
-    ))
+    Err(not_confirmed())
+}
+
+fn ask_word(
+    question: &str,
+    word: &str,
+    input: &mut impl BufRead,
+    out: &mut impl Write,
+) -> Result<(), CtlError> {
+    write!(out, "{question}: ")?;
+    out.flush()?;
+    let mut answer = String::new();
+    input.read_line(&mut answer)?;
+    if answer.trim() == word {
+        return Ok(());
+    }
+    Err(not_confirmed())
+}
+
+fn not_confirmed() -> CtlError {
+    CtlError::Usage("not confirmed, nothing was changed".to_owned())
 }
 
 #[cfg(test)]
@@ -76,6 +107,23 @@ mod tests {
                 .exit_code(),
             2
         );
+    }
+
+    #[test]
+    fn only_the_word_itself_will_do() {
+        for (answer, accepted) in [
+            ("n1\n", true),
+            (" n1 ", true),
+            ("y\n", false),
+            ("N1\n", false),
+            ("", false),
+        ] {
+            let mut shown = Vec::new();
+            let result = ask_word("Type n1", "n1", &mut answer.as_bytes(), &mut shown);
+            let code = result.map_or_else(|error| error.exit_code(), |()| 0);
+            assert_eq!(code, if accepted { 0 } else { 2 }, "{answer:?}");
+            assert_eq!(shown, b"Type n1: ");
+        }
     }
 
     #[test]

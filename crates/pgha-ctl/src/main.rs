@@ -15,9 +15,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use cli::{Cli, ClusterCommand, Command, PerformCommand, SettingsCommand, ShowCommand};
+use cli::{
+    Cli, ClusterCommand, Command, PerformCommand, QuorumCommand, SettingsCommand, ShowCommand,
+};
 use command::dsn::Notation;
-use command::{change, doctor, dsn, explain, history, settings, status, watch};
+use command::{change, doctor, dsn, explain, history, quorum, settings, status, watch};
 use error::{CtlError, EXIT_DONE};
 use output::{Output, note, write_out};
 use session::Session;
@@ -58,6 +60,12 @@ async fn run(session: &Session, output: Output, command: Command) -> Result<(), 
             command: PerformCommand::Switchover(args),
         } => change::switchover(session, output, args).await,
         Command::Failover(args) => change::failover(session, output, args).await,
+        Command::Quorum {
+            command: QuorumCommand::Show,
+        } => quorum::show(session, output).await,
+        Command::Quorum {
+            command: QuorumCommand::Recover(args),
+        } => quorum::recover(session, output, args).await,
         Command::History => history::run(session, output).await,
         Command::Settings {
             command: SettingsCommand::Show,

@@ -137,6 +137,21 @@ pub fn become_subreaper() -> io::Result<()> {
     Ok(prctl::set_child_subreaper(true)?)
 }
 
+/// Notices the end of every child that this process has now, whenever that is. A sidecar that started
+/// itself anew is still the parent of what it started before, its old guard above all, and nobody else
+/// would: to be called before this one starts anything.
+pub fn reap_inherited() -> io::Result<()> {
+    for child in process::children(std::process::id())? {
+        let wait = move || {
+            // A child that somebody else has noticed meanwhile is noticed.
+            let _ = waitpid(process::raw(child), None);
+        };
+        let thread = std::thread::Builder::new().name("reaper".to_owned());
+        thread.spawn(wait)?;
+    }
+    Ok(())
+}
+
 /// The living processes of the tree; this process is never one.
 pub fn find(scope: &Scope) -> Result<Vec<Member>, TreeError> {
     find::members(scope).map_err(|error| TreeError::Proc {

@@ -8,6 +8,7 @@ use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use pgha_core::Epoch;
 use pgha_core::report::{MemberState, Role};
 use pgha_proxy::{Gate, Stats};
 use serde::Deserialize;
@@ -73,14 +74,22 @@ impl Health {
     }
 
     fn body(&self) -> String {
+        self.body_with(self.gate.open_epoch())
+    }
+
+    /// The body for one reading of the gate, which is also what decided the status.
+    fn body_with(&self, open: Option<Epoch>) -> String {
         let (role, state, lag) = self.role();
+        let joined = self.shared.joined.get();
+        let applied = joined.map(|joined| joined.raft.state().borrow().state.epoch);
         let name = &self.shared.config.name;
         serde_json::json!({
             "name": name.as_str(),
             "role": role.to_string(),
             "state": state.to_string(),
             "lag_bytes": lag,
-            "gate_open": self.gate.is_open(),
+            "gate_open": open.is_some(),
+            "epoch": open.or(applied).map(|epoch| epoch.0),
         })
         .to_string()
     }
@@ -99,7 +108,8 @@ impl Health {
 }
 
 async fn primary(State(health): State<Health>) -> Response {
-    answer(health.is_primary(), health.body())
+    let open = health.gate.open_epoch();
+    answer(open.is_some(), health.body_with(open))
 }
 
 async fn replica(State(health): State<Health>, Query(query): Query<ReplicaQuery>) -> Response {

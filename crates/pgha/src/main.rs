@@ -8,11 +8,14 @@ mod grpc;
 mod http;
 mod lease;
 mod logging;
+#[cfg(test)]
+mod lone;
 mod metrics;
 mod net;
 mod peers;
 mod rejoin;
 mod release;
+mod restart;
 mod rundir;
 mod server;
 mod services;

@@ -24,7 +24,10 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 struct Known {
     report: Option<MemberReport>,
+    /// Its store, and how often that was written at the most.
+    written: Option<(StoreId, u64)>,
     at: Mono,
+    since: Mono,
     refused_at: Option<Mono>,
     /// What its address answers while it does not report: it may be somebody else's by now.
     answer: Option<String>,
@@ -133,6 +136,14 @@ impl Peers {
         }
     }
 
+    /// How often this store was written, as far as its member told; 0 where it told nothing.
+    pub(crate) fn store_sequence(&self, store: &StoreId) -> u64 {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = table.values().filter_map(|known| known.written.as_ref());
+        let written = written.filter(|(of, _)| of == store);
+        written.map(|(_, times)| *times).max().unwrap_or(0)
+    }
+
     /// Everybody who has ever reported to this process.
     pub(crate) fn heard(&self) -> BTreeMap<MemberName, Heard> {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,6 +154,7 @@ impl Peers {
                 let heard = Heard {
                     report,
                     at: known.at,
+                    since: known.since,
                     refused_at: known.refused_at,
                 };
                 Some((name.clone(), heard))
@@ -208,10 +220,20 @@ impl Watch {
         let news = self.target.report(&self.name, by, report)?;
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let known = table.entry(self.name.clone()).or_default();
+        let refused = known.refused_at.is_some();
+        known.since = Heard::since_after(known.since, known.at, refused, now);
         known.at = now;
         known.answer = None;
         let came_back = known.refused_at.take().is_some();
         let told = news.is_some();
+        if let Some(news) = &news {
+            let before = known.written.take();
+            let before = before.filter(|(store, _)| *store == news.store_id);
+            let times = before
+                .map_or(0, |(_, times)| times)
+                .max(news.store_sequence);
+            known.written = Some((news.store_id.clone(), times));
+        }
         if told {
             known.report = news;
         }
@@ -224,6 +246,7 @@ impl Watch {
 
     fn note(&self, error: &anyhow::Error) {
         let status = error.downcast_ref::<tonic::Status>();
+        status.inspect(|status| self.raft.note_refusal(status));
         // What has a source was made up by the transport: nobody answered.
         let answer = status.filter(|status| std::error::Error::source(*status).is_none());
         let address = &self.target.address;
@@ -282,6 +305,7 @@ mod tests {
             addresses: Addresses::default(),
             adopted: Epoch(1),
             applied_index: 1,
+            store_sequence: 1,
             role: Role::Replica,
             state: MemberState::Streaming,
             reason: None,

@@ -1,23 +1,28 @@
 //! The way back of a member that lost its store: a new raft id that replaces the old one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use pgha_core::{ClusterId, Command, Generation, Member, MemberName, RaftId, Reason};
+use pgha_core::{
+    ClusterId, ClusterState, Command, Generation, Member, MemberName, Mono, RaftId, Reason,
+};
 use pgha_guard::clock;
 use pgha_proto::v1;
 use pgha_raft::{MembershipChange, Peer, RaftNode};
 
 use crate::formation::member;
-use crate::services::{self, Joined};
+use crate::services::{self, ANSWER_MAX, Joined};
 
 const PROPOSE_MAX: Duration = Duration::from_secs(5);
 const CHANGE_MAX: Duration = Duration::from_secs(20);
 const CHECK_PAUSE: Duration = Duration::from_millis(500);
+/// A learner supports nobody before a started member's wait is over. One that has had twice that, and this
+/// beside it, gets its vote all the same.
+const SUPPORT_MARGIN: Duration = Duration::from_secs(5);
 const HEARD_MAX: Duration = Duration::from_secs(2);
-const ANSWER_MAX: Duration = Duration::from_secs(8);
+const TAKEN_MAX: Duration = Duration::from_secs(8);
 const HOPS_MAX: u32 = 3;
 
 /// Why a member is not taken back, where that has a name.
@@ -43,10 +48,12 @@ impl Refusal {
     }
 }
 
-/// Asks the cluster, at this address and then at its leader's, for a place.
+/// Asks the cluster, at this address and then at its leader's, for a place in a generation that is
+/// not over: `told_of` is the one that this member was told of.
 pub(crate) async fn ask(
     address: &str,
     cluster_id: &ClusterId,
+    told_of: Generation,
     member: v1::FormMember,
 ) -> anyhow::Result<(RaftId, Generation)> {
     let mut address = address.to_owned();
@@ -57,9 +64,16 @@ pub(crate) async fn ask(
             cluster_id: cluster_id.0.clone(),
             member: Some(member.clone()),
         };
-        let reply = tokio::time::timeout(ANSWER_MAX, client.rejoin(request))
+        let reply = tokio::time::timeout(TAKEN_MAX, client.rejoin(request))
             .await??
             .into_inner();
+        if reply.accepted && reply.generation < told_of.0 {
+            let text = format!(
+                "{address} is of generation {}, this member was told of generation {told_of}",
+                reply.generation
+            );
+            return Err(Refusal::error(Reason::RuledOut, text));
+        }
         if reply.accepted {
             return Ok((RaftId(reply.raft_id), Generation(reply.generation)));
         }
@@ -108,6 +122,7 @@ async fn admit(
         return Err(Refusal::error(Reason::ForeignCluster, text));
     }
     let mut listed = request.member.context("no member in the request")?;
+    pgha_proto::check_member(&listed)?;
     let name = MemberName(listed.name.clone());
     let known = state.members.get(&name).ok_or_else(|| {
         let names: Vec<&str> = state.members.keys().map(MemberName::as_str).collect();
@@ -119,6 +134,14 @@ async fn admit(
         );
         Refusal::error(Reason::ForeignCluster, text)
     })?;
+    if known.store_id.0 == listed.store_id && state.is_ruled_out(known) {
+        let text = format!(
+            "raft id {} of {name} was ruled out with its store when the quorum was recovered: it \
+             comes back with a new store",
+            known.raft_id
+        );
+        return Err(Refusal::error(Reason::RuledOut, text));
+    }
     if known.store_id.0 == listed.store_id {
         // It was taken back and asks again: its first answer got lost.
         return Ok((known.raft_id, state.generation));
@@ -159,7 +182,7 @@ async fn is_alive(joined: &Joined, name: &MemberName, known: &Member) -> bool {
     }
     let address = known.addresses.raft.clone();
     let asked = BTreeMap::from([(name.clone(), address)]);
-    let replies = services::ask_peers(&asked, &v1::HelloRequest::default()).await;
+    let replies = services::ask_peers(&asked, &v1::HelloRequest::default(), ANSWER_MAX).await;
     let mut replies = replies.into_values().flatten();
     replies.any(|reply| reply.store_id == known.store_id.0)
 }
@@ -176,17 +199,27 @@ fn next_id(joined: &Joined, members: &[Member]) -> RaftId {
 }
 
 /// Makes the Raft membership what the replicated state says; on whoever leads. Runs for ever.
-pub(crate) async fn follow_members(raft: Arc<RaftNode>) {
+pub(crate) async fn follow_members(raft: Arc<RaftNode>, joined: Arc<OnceLock<Joined>>) {
     let mut state = raft.state();
     let mut role = raft.role();
+    let mut learning: BTreeMap<RaftId, Mono> = BTreeMap::new();
     loop {
         let change = {
             let view = state.borrow_and_update().clone();
             let role = role.borrow_and_update().clone();
             role.is_leader
-                .then(|| next_change(&view.state.members, &role))
+                .then(|| next_change(&view.state, &role))
                 .flatten()
         };
+        if let Some(MembershipChange::Promote(id)) = change {
+            let since = *learning.entry(id).or_insert_with(clock::now);
+            let wait = state.borrow().state.settings.start_wait();
+            let patient = clock::now() < since + wait * 2 + SUPPORT_MARGIN;
+            if patient && !supports_primary(&raft, joined.get(), id) {
+                tokio::time::sleep(CHECK_PAUSE).await;
+                continue;
+            }
+        }
         if let Some(change) = change {
             tracing::info!(?change, "changing the Raft membership");
             if let Err(error) = raft.change_membership(change, CHANGE_MAX).await {
@@ -202,14 +235,28 @@ pub(crate) async fn follow_members(raft: Arc<RaftNode>) {
     }
 }
 
-fn next_change(
-    members: &BTreeMap<MemberName, Member>,
-    role: &pgha_raft::RoleView,
-) -> Option<MembershipChange> {
+/// Whether the learner has promised the primary its support, where there is a primary. As a voter it
+/// would refuse for a whole lease time to begin with that, and its vote may be one that the primary
+/// needs: with the second voter of two it would lose its lease.
+fn supports_primary(raft: &RaftNode, joined: Option<&Joined>, id: RaftId) -> bool {
+    let view = raft.state().borrow().clone();
+    let (Some(record), Some(joined)) = (view.state.primary(), joined) else {
+        return true;
+    };
+    joined.peers.heard().into_values().any(|heard| {
+        let grant = &heard.report.grant;
+        heard.report.raft_id == id && grant.epoch == record.epoch && grant.flush_lsn.is_some()
+    })
+}
+
+/// Whoever a recovery of the quorum ruled out is in the replicated state, to be known when it comes
+/// back, and gets no vote by that.
+fn next_change(state: &ClusterState, role: &pgha_raft::RoleView) -> Option<MembershipChange> {
+    let members = &state.members;
     let wanted: BTreeSet<RaftId> = members.values().map(|member| member.raft_id).collect();
-    let (name, member) = members
-        .iter()
-        .find(|(_, member)| !role.voters.contains(&member.raft_id))?;
+    let (name, member) = members.iter().find(|(_, member)| {
+        !state.is_ruled_out(member) && !role.voters.contains(&member.raft_id)
+    })?;
     let peer = Peer {
         name: name.clone(),
         store_id: member.store_id.clone(),

@@ -5,14 +5,19 @@ use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use pgha_guard::clock;
 use pgha_postgres::DataDirectory;
 
 use crate::config::Config;
 use crate::server::Site;
+
+const LOCK_WAIT: Duration = Duration::from_millis(300);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// The locks on the sidecar's directory and on PostgreSQL's, held while it lives.
 pub(crate) struct Held(#[allow(dead_code)] Vec<Flock<File>>);
@@ -59,13 +64,26 @@ fn lock(path: &Path, key: &str, directory: &Path) -> anyhow::Result<Flock<File>>
                 path.display()
             )
         })?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+    wait_for_lock(file).map_err(|error| match error {
         Errno::EWOULDBLOCK => anyhow!(
             "{key} = {directory} is in use by another sidecar: stop that one, or set another \
              directory"
         ),
         _ => anyhow!("{key} = {directory} cannot be locked ({error}): set a local directory"),
     })
+}
+
+/// A sidecar that starts itself anew may have been starting another program just then, which had its
+/// locks for a moment.
+fn wait_for_lock(mut file: File) -> Result<Flock<File>, Errno> {
+    let deadline = clock::now() + LOCK_WAIT;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((back, Errno::EWOULDBLOCK)) if clock::now() < deadline => file = back,
+            outcome => return outcome.map_err(|(_, error)| error),
+        }
+        std::thread::sleep(LOCK_RETRY);
+    }
 }
 
 fn make(path: &Path, key: &str) -> anyhow::Result<()> {

@@ -47,15 +47,8 @@ pub(crate) async fn switchover(
         to: args.to,
         timeout_ms: millis(session.timeout()),
     };
-    let end = Instant::now() + session.timeout() + LAST_WORD;
-    let submitted = timeout_at(end, contact.client.switchover(request)).await;
-    follow(
-        output,
-        &args.wait,
-        end,
-        submitted.unwrap_or_else(|_| Err(too_late())),
-    )
-    .await
+    let submitted = contact.client.switchover(request);
+    follow(output, &args.wait, session.timeout(), submitted).await
 }
 
 pub(crate) async fn failover(
@@ -81,15 +74,8 @@ pub(crate) async fn failover(
         allow_data_loss: args.allow_data_loss,
         timeout_ms: millis(session.timeout()),
     };
-    let end = Instant::now() + session.timeout() + LAST_WORD;
-    let submitted = timeout_at(end, contact.client.failover(request)).await;
-    follow(
-        output,
-        &args.wait,
-        end,
-        submitted.unwrap_or_else(|_| Err(too_late())),
-    )
-    .await
+    let submitted = contact.client.failover(request);
+    follow(output, &args.wait, session.timeout(), submitted).await
 }
 
 fn primary(contact: &Contact) -> &str {
@@ -100,13 +86,17 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Shows the progress and turns the outcome into the command's own.
+/// Submits it, shows the progress and turns the outcome into the command's own.
 async fn follow(
     output: Output,
     wait: &WaitArgs,
-    end: Instant,
-    submitted: Submitted,
+    timeout: Duration,
+    submitted: impl Future<Output = Submitted>,
 ) -> Result<(), CtlError> {
+    let end = Instant::now() + timeout + LAST_WORD;
+    let submitted = timeout_at(end, submitted)
+        .await
+        .unwrap_or_else(|_| Err(too_late()));
     let mut stream = submitted.map_err(change_failed)?.into_inner();
     loop {
         let message = timeout_at(end, stream.message())

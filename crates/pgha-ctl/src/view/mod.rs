@@ -1,6 +1,7 @@
 //! What programs see: names and order of the fields are the contract of `--output json`.
 
 pub(crate) mod history;
+pub(crate) mod quorum;
 pub(crate) mod status;
 
 use pgha_core::Lsn;

@@ -41,6 +41,7 @@ pub(crate) struct Fake {
     pub(crate) findings: Vec<v1::Finding>,
     pub(crate) settings: v1::SettingsReply,
     pub(crate) change: Change,
+    pub(crate) quorum: v1::QuorumReply,
     /// What questions other than the status are answered with instead.
     pub(crate) unavailable: Option<&'static str>,
     pub(crate) seen: Arc<Mutex<Vec<String>>>,
@@ -58,6 +59,7 @@ impl Fake {
             findings: Vec::new(),
             settings: settings(),
             change: Change::Outcome(vec!["holding clients"], Kind::Done, "n2 is primary"),
+            quorum: survivor(),
             unavailable: None,
             seen: Arc::default(),
             later: Arc::default(),
@@ -233,6 +235,34 @@ impl Admin for Fake {
         self.note(format!("failover {:?}", request.into_inner()));
         self.changed().await
     }
+
+    async fn quorum(
+        &self,
+        _: Request<v1::QuorumRequest>,
+    ) -> Result<Response<v1::QuorumReply>, Status> {
+        Ok(Response::new(self.quorum.clone()))
+    }
+
+    async fn recover_quorum(
+        &self,
+        request: Request<v1::RecoverQuorumRequest>,
+    ) -> Result<Response<v1::RecoverQuorumReply>, Status> {
+        let request = request.into_inner();
+        self.note(format!("recover {request:?}"));
+        if let Change::Refuses(text) = self.change {
+            return Err(Status::failed_precondition(text));
+        }
+        if !matches!(self.change, Change::Hangs) {
+            let mut later = self.status.clone();
+            later.generation = request.generation + 1;
+            later.primary = Some(request.survivor);
+            *self.later.lock().expect("no panic while held") = Some(later);
+        }
+        Ok(Response::new(v1::RecoverQuorumReply {
+            generation: request.generation + 1,
+            epoch: 4,
+        }))
+    }
 }
 
 /// The program with these arguments, its input closed.
@@ -355,6 +385,41 @@ pub(crate) fn without_quorum() -> v1::StatusReply {
     status.members[1].reason = Some("unreachable".into());
     status.members[1].detail = Some("last heard from 4.2 s ago".into());
     status
+}
+
+/// What n1 of that cluster has.
+pub(crate) fn survivor() -> v1::QuorumReply {
+    let member = |name: &str, kind: &str, answer: Option<&str>| v1::QuorumMember {
+        name: name.into(),
+        kind: kind.into(),
+        votes: true,
+        address: format!("10.0.0.{}:7400", &name[1..]),
+        answer: answer.map(str::to_owned),
+    };
+    v1::QuorumReply {
+        cluster: "main".into(),
+        cluster_id: "c-1".into(),
+        generation: 1,
+        name: "n1".into(),
+        quorum: false,
+        leader: None,
+        epoch: 3,
+        adopted_epoch: 3,
+        last_primary: Some("n2".into()),
+        primary_flush_lsn: Some(0x0500_2148),
+        timeline: Some(3),
+        end_of_wal: Some(0x0500_0148),
+        stale_ms: 95_400,
+        last_index: 21,
+        committed_index: 20,
+        members: vec![
+            member("n1", "data", Some("this member")),
+            member("n2", "data", None),
+            member("n3", "witness", None),
+        ],
+        obstacle: None,
+        state: "replica fenced".into(),
+    }
 }
 
 /// A start, and a failover that lost a little.

@@ -165,6 +165,13 @@ impl Gate {
         self.cell().may_pass()
     }
 
+    /// The epoch for which bytes pass at this moment, if they do: one reading, so that who is told
+    /// "open" is told for what.
+    pub fn open_epoch(&self) -> Option<Epoch> {
+        let cell = self.cell();
+        cell.may_pass().then_some(cell.epoch)
+    }
+
     /// Whether a new connection would be let in at this moment.
     pub fn may_enter(&self) -> bool {
         self.cell().may_enter()

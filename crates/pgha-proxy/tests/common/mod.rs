@@ -45,6 +45,19 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// Whether somebody on this host has asked for a connection to `address` and was not answered yet:
+/// `SYN_SENT` in proc(5).
+pub(crate) fn is_being_connected_to(address: SocketAddr) -> bool {
+    const SYN_SENT: &str = "02";
+    let port = format!(":{:04X}", address.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().skip(1).any(|line| {
+        let mut fields = line.split_whitespace().skip(2);
+        let is_remote = fields.next().is_some_and(|remote| remote.ends_with(&port));
+        is_remote && fields.next() == Some(SYN_SENT)
+    })
+}
+
 /// Stands at one second until it is moved.
 pub(crate) struct TestClock(AtomicU64);
 

@@ -6,6 +6,8 @@ mod execute;
 mod observe;
 mod publish;
 mod secrets;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -76,6 +78,8 @@ pub(crate) struct Agent {
     since: Since,
     seen: Seen,
     guard: Option<Arc<GuardHandle>>,
+    /// Tells its events from those of a guard before it.
+    guard_number: u64,
     /// When the guard is to be looked at again.
     guard_look: Mono,
     prober: Option<Prober>,
@@ -128,6 +132,7 @@ impl Agent {
             since: Since::default(),
             seen: Seen::default(),
             guard: None,
+            guard_number: 0,
             guard_look: Mono::NEVER,
             prober: None,
             job: None,

@@ -26,6 +26,7 @@ impl Agent {
     ) {
         let report = report.map(|report| MemberReport {
             applied_index: view.applied_index(),
+            store_sequence: self.parts.raft.store_sequence(),
             ..report
         });
         self.set_routes(view, peers, report.as_ref());

@@ -39,6 +39,7 @@ impl Claimed {
     pub(super) async fn claim(config: &Config) -> anyhow::Result<Self> {
         let held = rundir::prepare(config)?;
         tree::become_subreaper().context("cannot become a subreaper")?;
+        tree::reap_inherited().context("cannot see the end of earlier children")?;
         let site = local_postgres(config)?;
         let bound = Bound::bind(config)?;
         let (store, damaged) = open_store(config)?;
@@ -66,6 +67,7 @@ impl Claimed {
             Arc::clone(config),
             self.store.clone(),
             self.damaged,
+            Store::ruled_out_by(&config.raft_dir()).unwrap_or_default(),
             marked,
             identifier,
         )
@@ -91,7 +93,7 @@ fn local_postgres(config: &Config) -> anyhow::Result<Option<Arc<Site>>> {
 fn open_store(config: &Config) -> anyhow::Result<(Store, bool)> {
     let dir = config.raft_dir();
     let store = match Store::open(&dir) {
-        Err(error @ StoreError::Quarantined { .. }) => {
+        Err(error @ (StoreError::Quarantined { .. } | StoreError::RuledOut { .. })) => {
             tracing::error!("{error}");
             Store::open(&dir)?
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use pgha_raft::RaftNode;
+use pgha_raft::{Fatal, RaftNode};
 use tokio::sync::{mpsc, watch};
 
 use crate::agent::{Agent, Event};
@@ -63,9 +63,18 @@ pub(super) async fn end(
             tracing::warn!("nobody took over within {STOP_MAX:?}: ending all the same");
             Ok(())
         }
-        changed = fatal.wait_for(Option::is_some) => {
-            let why = changed.ok().and_then(|fatal| fatal.as_ref().map(ToString::to_string));
-            Err(anyhow!("{}", why.unwrap_or_else(|| "Raft has ended".to_owned())))
-        }
+        why = fatally(&mut fatal) => Err(anyhow!("{why}")),
+    }
+}
+
+/// Raft that was ended on purpose has no reason to tell: this process is about to be another one.
+async fn fatally(fatal: &mut watch::Receiver<Option<Fatal>>) -> String {
+    let why = match fatal.wait_for(Option::is_some).await {
+        Ok(why) => why.as_ref().map(ToString::to_string),
+        Err(_) => None,
+    };
+    match why {
+        Some(why) => why,
+        None => std::future::pending().await,
     }
 }

@@ -6,9 +6,11 @@ mod claim;
 mod clients;
 mod end;
 mod front;
+mod generation;
 mod group;
 mod lease;
 mod ports;
+mod went_back;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use pgha_guard::clock;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::formation::Outcome;
 use crate::rejoin;
 use crate::services::forming;
 use crate::wake::Wake;
@@ -85,13 +88,28 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         outcome = formation.run(&waiting) => outcome?,
         () = end::ended(shutdown.clone()) => return Ok(()),
     };
-    let group = Group::start(&claimed.store, &front.raft, outcome.initialize).await?;
+    let initialize = match outcome {
+        Outcome::Member { initialize } => initialize,
+        Outcome::RuledOut(newer) => generation::leave(config.raft_dir(), newer).await,
+        Outcome::WentBack { told, is } => went_back::leave(config.raft_dir(), told, is),
+    };
+    let group = Group::start(&claimed.store, &front.raft, initialize).await?;
     waiting.send_replace((Reason::Forming, "the Raft group is starting".to_owned()));
     let raft = Arc::clone(&group.raft);
     tokio::spawn(group::found(Arc::clone(&raft), config, formation));
-    tokio::spawn(rejoin::follow_members(Arc::clone(&raft)));
+    tokio::spawn(rejoin::follow_members(
+        Arc::clone(&raft),
+        Arc::clone(&front.shared.joined),
+    ));
     let wake = Wake::default();
     let lease = Lease::start(&process, &claimed.store, &group, &front, &wake)?;
+    tokio::spawn(generation::watch(
+        Arc::clone(&raft),
+        group.binding.generation,
+        Arc::clone(&front.gate),
+        lease.holder.clone(),
+        process.config.raft_dir(),
+    ));
     let clients = Clients::admit(front.ports, &front.gate, &group.binding.cluster_id);
     let agent = assemble(
         &process,

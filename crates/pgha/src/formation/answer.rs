@@ -40,6 +40,7 @@ impl Formation {
             witness: self.config.witness,
             addresses: Some(wire_addresses(&self.config.addresses())),
             detail: String::new(),
+            your_store_sequence: 0,
         }
     }
 }

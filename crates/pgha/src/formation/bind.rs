@@ -34,6 +34,7 @@ impl Formation {
         if *self.started.borrow() {
             return Err("this member takes part in a cluster already".to_owned());
         }
+        pgha_proto::check_form(&request).map_err(|error| error.to_string())?;
         let cluster_id = ClusterId(request.cluster_id.clone());
         match self.standing(false) {
             Standing::Nothing => {}

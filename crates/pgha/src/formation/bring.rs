@@ -68,7 +68,8 @@ impl Formation {
             witness: self.config.witness,
             addresses: Some(wire_addresses(&self.config.addresses())),
         };
-        let (raft_id, generation) = rejoin::ask(address, &cluster_id, member.clone()).await?;
+        let (raft_id, generation) =
+            rejoin::ask(address, &cluster_id, self.ruled_out, member.clone()).await?;
         tracing::info!(%cluster_id, %raft_id, "taken back under a new raft id");
         let mut mine = formed(&member);
         mine.raft_id = raft_id;

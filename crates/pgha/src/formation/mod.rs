@@ -4,6 +4,7 @@
 mod answer;
 mod bind;
 mod bring;
+mod generation;
 mod run;
 mod wire;
 
@@ -11,12 +12,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pgha_core::formation::{Hello, Standing};
-use pgha_core::{MemberName, SystemIdentifier};
+use pgha_core::{Generation, MemberName, SystemIdentifier};
 use pgha_raft::Store;
 use tokio::sync::watch;
 
 use crate::config::Config;
 
+pub(crate) use run::Outcome;
 pub(crate) use wire::{member, wire_addresses};
 
 /// What this member is before, and while, it becomes one.
@@ -24,6 +26,8 @@ pub(crate) struct Formation {
     config: Arc<Config>,
     store: Store,
     damaged: bool,
+    /// The generation that ruled an earlier store of this member out; 0 for none.
+    ruled_out: Generation,
     /// The data directory carries a cluster's mark.
     marked: bool,
     system_identifier: Option<SystemIdentifier>,
@@ -36,6 +40,7 @@ impl Formation {
         config: Arc<Config>,
         store: Store,
         damaged: bool,
+        ruled_out: Generation,
         marked: bool,
         system_identifier: Option<SystemIdentifier>,
     ) -> Self {
@@ -44,6 +49,7 @@ impl Formation {
             config,
             store,
             damaged,
+            ruled_out,
             marked,
             system_identifier,
             started,
@@ -76,6 +82,12 @@ impl Formation {
         }
     }
 
+    /// The generation that this member is of, or was told of.
+    fn generation(&self) -> Generation {
+        let bound = self.store.binding().map(|binding| binding.generation);
+        bound.unwrap_or_default().max(self.ruled_out)
+    }
+
     fn me(&self) -> Hello {
         Hello {
             cluster: self.config.cluster.clone(),
@@ -83,6 +95,7 @@ impl Formation {
             store_id: self.store.store_id(),
             peers: self.peers(),
             standing: self.standing(false),
+            generation: self.generation(),
             system_identifier: self.system_identifier,
         }
     }

@@ -3,22 +3,34 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use pgha_core::Reason;
 use pgha_core::formation::{Next, next};
+use pgha_core::{Generation, Reason};
 use pgha_proto::v1;
 use tokio::sync::watch;
 
 use super::Formation;
 use super::wire::{hello, wire_peers};
 use crate::rejoin;
-use crate::services;
+use crate::services::{self, ANSWER_MAX};
 
 const ASK_PAUSE: Duration = Duration::from_millis(150);
 
 /// How this member takes part from now on.
-pub(crate) struct Outcome {
-    /// Whether it writes the first entry.
-    pub(crate) initialize: bool,
+pub(crate) enum Outcome {
+    /// As the member that its store is bound as.
+    Member {
+        /// Whether it writes the first entry.
+        initialize: bool,
+    },
+    /// Not with this store: the cluster is of this generation by now.
+    RuledOut(Generation),
+    /// Not with this store: it was written so often when it was heard of last, and was less often now.
+    WentBack {
+        /// As others were told.
+        told: u64,
+        /// As it is.
+        is: u64,
+    },
 }
 
 impl Formation {
@@ -28,8 +40,11 @@ impl Formation {
         waiting: &watch::Sender<(Reason, String)>,
     ) -> anyhow::Result<Outcome> {
         if self.store.has_committed() {
+            if let Some(outcome) = self.overtaken().await {
+                return Ok(outcome);
+            }
             self.started.send_replace(true);
-            return Ok(Outcome { initialize: false });
+            return Ok(Outcome::Member { initialize: false });
         }
         loop {
             let me = self.me();
@@ -40,7 +55,7 @@ impl Formation {
                 peers: wire_peers(&me.peers),
             };
             // This member's own address too: it may lead to somebody else.
-            let mut replies = services::ask_peers(&me.peers, &request).await;
+            let mut replies = services::ask_peers(&me.peers, &request, ANSWER_MAX).await;
             let own = replies.remove(&me.name).flatten().as_ref().map(hello);
             let answers = replies
                 .iter()
@@ -55,14 +70,14 @@ impl Formation {
                 }
                 Next::Start { initialize } => {
                     self.started.send_replace(true);
-                    return Ok(Outcome { initialize });
+                    return Ok(Outcome::Member { initialize });
                 }
                 Next::Rejoin { via, cluster_id } => {
                     let address = me.peers.get(&via).context("an unknown member")?;
                     match self.rejoin(address, cluster_id).await {
                         Ok(()) => {
                             self.started.send_replace(true);
-                            return Ok(Outcome { initialize: false });
+                            return Ok(Outcome::Member { initialize: false });
                         }
                         Err(error) => {
                             let text = format!("{via} does not take this member: {error:#}");

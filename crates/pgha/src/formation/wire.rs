@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use pgha_core::formation::{Hello, Standing};
 use pgha_core::{
-    Addresses, ClusterId, Member, MemberKind, MemberName, RaftId, StoreId, SystemIdentifier,
+    Addresses, ClusterId, Generation, Member, MemberKind, MemberName, RaftId, StoreId,
+    SystemIdentifier,
 };
 use pgha_proto::v1;
 use pgha_raft::FormedMember;
@@ -35,6 +36,7 @@ pub(super) fn hello(reply: &v1::HelloReply) -> Hello {
             State::Damaged | State::Unspecified => Standing::Damaged,
             State::Lost => Standing::Lost,
         },
+        generation: Generation(reply.generation),
         system_identifier: (identifier != 0).then_some(SystemIdentifier(identifier)),
     }
 }

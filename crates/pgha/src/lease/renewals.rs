@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::Stream;
 use pgha_core::lease::{LeaseTiming, Renewal, RenewalRefusal};
@@ -79,6 +80,8 @@ fn renewal(request: &v1::RenewRequest) -> Result<Renewal<MembershipId>, Status> 
         epoch: Epoch(request.epoch),
         nonce: Nonce(request.nonce),
         timing,
+        // 0 where a member of an earlier version does not say.
+        start_wait: Duration::from_micros(request.start_wait_us).max(timing.promise()),
         release_hash,
         flush_lsn: Lsn(request.flush_lsn),
         membership: membership_id(request.membership.as_ref()),

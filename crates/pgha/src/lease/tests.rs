@@ -10,14 +10,16 @@ use pgha_core::{Epoch, Generation, Lsn, Mono, Nonce, RaftId};
 use pgha_guard::clock;
 use pgha_proto::{Parties, v1};
 use pgha_proxy::Gate;
-use pgha_raft::{
-    Binding, FormedMember, MembershipChange, Options, Peer, RaftNode, RaftService, Store,
-};
+use pgha_raft::{MembershipChange, Peer, RaftNode};
 use tempfile::TempDir;
-use tonic::Code;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::electorate::{ElectorateWatch, MembershipId};
 use super::{Grants, HolderHandle, HolderShared, HolderThread, LeaseService};
+use crate::lone::Lone;
 use crate::wake::Wake;
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -32,27 +34,9 @@ struct Member {
 /// The only voter of its group, who has waited for all promises of an earlier process.
 async fn member() -> Member {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("raft")).unwrap();
-    let members = vec![FormedMember {
-        name: "n1".into(),
-        raft_id: RaftId(1),
-        store_id: store.store_id(),
-        address: "127.0.0.1:1".to_owned(),
-        witness: false,
-    }];
-    let binding = Binding {
-        cluster: "main".to_owned(),
-        cluster_id: "c".into(),
-        generation: Generation(1),
-        raft_id: RaftId(1),
-        members: members.clone(),
-    };
-    store.bind(binding).await.unwrap();
-    let service = RaftService::new();
-    let raft = RaftNode::start(store.clone(), Options::default(), &service)
-        .await
-        .unwrap();
-    raft.initialize(&members).await.unwrap();
+    let lone = Lone::bound(&dir).await;
+    lone.initialize().await;
+    let Lone { store, raft, .. } = lone;
     let mut role = raft.role();
     let leads = role.wait_for(|role| role.is_leader && role.is_caught_up());
     tokio::time::timeout(PATIENCE, leads)
@@ -64,7 +48,7 @@ async fn member() -> Member {
     let grants = Grants::new(store, electorate.clone(), started, Wake::default());
     grants.set_caught_up(Duration::ZERO);
     Member {
-        raft: Arc::new(raft),
+        raft,
         grants: Arc::new(grants),
         electorate,
         _dir: dir,
@@ -74,10 +58,15 @@ async fn member() -> Member {
 impl Member {
     /// Adds raft id 2, which changes the membership; 1 goes on alone.
     async fn changes_membership(&self) {
+        self.changes_membership_with("127.0.0.1:1").await;
+    }
+
+    /// The same with an address for raft id 2.
+    async fn changes_membership_with(&self, address: &str) {
         let peer = Peer {
             name: "n2".into(),
             store_id: "s2".into(),
-            address: "127.0.0.1:1".to_owned(),
+            address: address.to_owned(),
         };
         let change = MembershipChange::AddLearner(RaftId(2), peer);
         self.raft.change_membership(change, PATIENCE).await.unwrap();
@@ -141,6 +130,7 @@ fn renewal(membership: MembershipId) -> Renewal<MembershipId> {
         epoch: Epoch(1),
         nonce: Nonce(2),
         timing: timing(),
+        start_wait: timing().promise(),
         release_hash: release_hash(b"secret"),
         flush_lsn: Lsn(0),
         membership,
@@ -240,6 +230,16 @@ async fn an_epoch_beyond_belief_is_not_adopted() {
     assert_eq!(member.raft.store().adopted_epoch(), Epoch(0));
 }
 
+/// The next process of this member must refuse what is older, and it knows only what is on disk.
+#[tokio::test]
+async fn an_epoch_that_was_granted_is_on_disk() {
+    let member = member().await;
+    let membership = member.electorate.membership().unwrap();
+    let granted = member.grants.renew(&renewal(membership)).await.unwrap();
+    assert_eq!(granted, Ok(()));
+    assert_eq!(member.raft.store().adopted_epoch(), Epoch(1));
+}
+
 #[tokio::test]
 async fn a_release_is_noted_once() {
     let member = member().await;
@@ -258,4 +258,47 @@ async fn a_release_is_noted_once() {
     assert_eq!(release(b"guess", "a guess"), Release::Unfit);
     let view = member.grants.view(Epoch(1), timing());
     assert_eq!(view.released, Some(note("first")));
+}
+
+/// Tells of every renewal that arrives, and answers none.
+struct Ear(mpsc::UnboundedSender<v1::RenewRequest>);
+
+#[tonic::async_trait]
+impl v1::lease_server::Lease for Ear {
+    type RenewStream = tokio_stream::Pending<Result<v1::RenewReply, Status>>;
+
+    async fn renew(
+        &self,
+        request: Request<Streaming<v1::RenewRequest>>,
+    ) -> Result<Response<Self::RenewStream>, Status> {
+        let mut requests = request.into_inner();
+        let heard = self.0.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(request)) = requests.message().await {
+                let _ = heard.send(request);
+            }
+        });
+        Ok(Response::new(tokio_stream::pending()))
+    }
+}
+
+#[tokio::test]
+async fn a_learner_is_asked_and_does_not_count() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (heard, mut arrivals) = mpsc::unbounded_channel();
+    let service = v1::lease_server::LeaseServer::new(Ear(heard));
+    let server = tonic::transport::Server::builder().add_service(service);
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+
+    let member = member().await;
+    member.changes_membership_with(&address).await;
+    let holder = member.holder();
+    holder.hold(Epoch(1), timing(), release_hash(b"secret"));
+    let renewal = tokio::time::timeout(PATIENCE, arrivals.recv()).await;
+    let renewal = renewal.unwrap().unwrap();
+    assert_eq!((renewal.epoch, &*renewal.holder), (1, "n1"));
+    assert_eq!(renewal.identity.unwrap().to_raft_id, 2);
+    // It answers nothing, and the lease is held all the same.
+    held_beyond(&holder, clock::now() + timing().lease()).await;
 }

@@ -1,9 +1,9 @@
 //! What lies in the data directory.
 
 use pgha_core::decide::{Data, DataCluster};
-use pgha_core::{Lsn, Reason, SystemIdentifier, TimelineId};
+use pgha_core::{Epoch, Lsn, Reason, SystemIdentifier, TimelineId};
 use pgha_postgres::control::ClusterState as ControlState;
-use pgha_postgres::{DataDirectory, Marker, end_of_wal, timeline};
+use pgha_postgres::{DataDirectory, Marker, end_of_wal, rewound_to, timeline};
 
 use super::Site;
 
@@ -76,7 +76,15 @@ impl Site {
                 ControlState::InProduction | ControlState::ShuttingDown | ControlState::ShutDown
             ),
             never_served: self.is_fresh(),
+            rewound: self.rewound(),
         }
+    }
+
+    fn rewound(&self) -> Option<Epoch> {
+        rewound_to(&self.layout.run_dir).unwrap_or_else(|error| {
+            tracing::error!(%error, "whether the data directory was rewound is not known");
+            Some(Epoch::NONE)
+        })
     }
 
     /// The system identifier of the data directory, if there is a usable one.

@@ -131,6 +131,7 @@ fn listen_addresses(ip: std::net::IpAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -145,6 +146,8 @@ mod tests {
         pinned: None,
         upstream: None,
     };
+    /// Nothing in these tests takes longer than this unless it is broken.
+    const PATIENCE: Duration = Duration::from_secs(15);
     const ROLE: StartRole = StartRole::Standby { epoch: Epoch(1) };
 
     /// A worker over an empty data directory.
@@ -177,24 +180,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_start_waits_for_a_cancelled_job_but_not_for_ever() {
+    async fn a_start_waits_for_a_cancelled_job() {
         let dir = tempfile::tempdir().expect("a directory");
         let worker = worker(dir.path());
         let job = worker.directory().await.expect("nobody else");
-        let refused = worker.directory_within(Duration::from_millis(1)).await;
-        let why = refused.expect_err("it is not free").to_string();
-        assert!(why.contains("has not ended"), "{why}");
-
-        let mut ordered = false;
+        let ordered = Cell::new(false);
         let order = |_| {
-            ordered = true;
+            ordered.set(true);
             Ok(())
         };
         let mut start = Box::pin(worker.start(&StartAs::Primary, ROLE, order));
         assert!(start.as_mut().now_or_never().is_none());
+        assert!(!ordered.get());
+        // That it has not ended may also be the preparing. But turns go by the order of asking: the
+        // next one is taken if it was the start that waited for it.
         drop(job);
+        let turn = worker.directory().now_or_never();
+        assert!(turn.is_none(), "the start did not wait for the job");
         start.await.expect("the directory is free");
-        assert!(ordered);
+        assert!(ordered.get());
+    }
+
+    #[tokio::test]
+    async fn a_start_does_not_wait_for_ever() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut worker = worker(dir.path());
+        worker.patience = Duration::from_millis(1);
+        let _job = worker.directory().await.expect("nobody else");
+        let order = |_| anyhow::bail!("ordered, with a job on the data");
+        let start = worker.start(&StartAs::Primary, ROLE, order);
+        let start = tokio::time::timeout(PATIENCE, start).await;
+        let refused = start.expect("it waits for ever");
+        let why = refused.expect_err("it is not free").to_string();
+        assert!(why.contains("has not ended"), "{why}");
     }
 
     #[tokio::test]

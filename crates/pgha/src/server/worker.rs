@@ -21,6 +21,8 @@ pub(crate) struct Worker {
     site: Arc<Site>,
     desk: Arc<Mutex<Desk>>,
     directory: Arc<Mutex<()>>,
+    /// How long the directory is waited for.
+    pub(super) patience: Duration,
 }
 
 /// What the one at work has in hand.
@@ -41,6 +43,7 @@ impl Worker {
             site,
             desk: Arc::new(Mutex::new(desk)),
             directory: Arc::default(),
+            patience: DIRECTORY_MAX,
         }
     }
 
@@ -56,13 +59,7 @@ impl Worker {
     /// replaces the data until it has ended, cancelled or not. So none begins between the look at the
     /// marker (P8) and the start that rests on it.
     pub(crate) async fn directory(&self) -> anyhow::Result<OwnedMutexGuard<()>> {
-        self.directory_within(DIRECTORY_MAX).await
-    }
-
-    pub(super) async fn directory_within(
-        &self,
-        limit: Duration,
-    ) -> anyhow::Result<OwnedMutexGuard<()>> {
+        let limit = self.patience;
         let turn = Arc::clone(&self.directory).lock_owned();
         tokio::time::timeout(limit, turn).await.with_context(|| {
             format!(

@@ -81,8 +81,13 @@ fn examine(joined: &Joined, findings: &mut Findings) {
     });
     findings.check("primary", Some("one primary serves writes"), absent);
     one_gate(joined, &seen, findings);
-    for name in state.members.keys() {
-        member(&seen, name, findings);
+    for (name, known) in &state.members {
+        if state.is_ruled_out(known) {
+            let (check, way_out) = (format!("member {name}"), Reason::RuledOut.sentence());
+            findings.add("problem", &check, "has no vote and is not back", way_out);
+        } else {
+            member(&seen, name, findings);
+        }
     }
     if let Phase::Primary(record) = &state.phase
         && role

@@ -1,6 +1,6 @@
 //! History and explanations, from the replicated journal.
 
-use pgha_core::journal::JournalEntry;
+use pgha_core::journal::{Cause, JournalEntry};
 use pgha_core::{ClusterState, StartKind};
 use pgha_proto::v1;
 
@@ -100,6 +100,10 @@ pub(crate) fn lines(entry: &JournalEntry) -> Vec<String> {
                 "last known at the change"
             }
         )),
+        None if matches!(entry.cause, Cause::QuorumRecovered { .. }) => {
+            let text = "what the lost members had beyond that is known only once they are back";
+            lines.push(text.to_owned());
+        }
         None => lines.push("nothing is known to be lost".to_owned()),
     }
     for step in &entry.steps {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
+use pgha_core::StoreId;
 use pgha_core::lease::Release;
 use pgha_core::{Epoch, Lsn, MemberName, Mono, Reason};
 use pgha_guard::clock;
@@ -20,6 +21,8 @@ use crate::release;
 
 /// Signs of life to a lease, where nothing changed: a report counts for half a lease.
 const BEATS_PER_LEASE: u32 = 5;
+/// For the answer to a Hello.
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(1);
 const REPORTS_MAX: usize = 8;
 const CONFIRM_MAX: Duration = Duration::from_millis(400);
 const RELAY_MAX: Duration = Duration::from_secs(1);
@@ -90,12 +93,14 @@ impl Member for MemberService {
 
     async fn hello(
         &self,
-        _request: Request<v1::HelloRequest>,
+        request: Request<v1::HelloRequest>,
     ) -> Result<Response<v1::HelloReply>, Status> {
         let confirmed = self.confirmed().await;
         let mut reply = self.0.formation.hello_reply(confirmed);
         if let Some(joined) = self.0.joined.get() {
             reply.leader_address = joined.raft.leader().map(|l| l.address).unwrap_or_default();
+            let asker = StoreId(request.into_inner().from_store_id);
+            reply.your_store_sequence = joined.peers.store_sequence(&asker);
         }
         reply.detail = self.0.waiting.borrow().1.clone();
         Ok(Response::new(reply))
@@ -202,19 +207,19 @@ impl Member for MemberService {
     }
 }
 
-/// Asks every listed peer what it is.
+/// Asks every listed peer what it is; none for those who do not answer in time.
 pub(crate) async fn ask_peers(
     peers: &BTreeMap<MemberName, String>,
     request: &v1::HelloRequest,
+    within: Duration,
 ) -> BTreeMap<MemberName, Option<v1::HelloReply>> {
-    const ANSWER_MAX: Duration = Duration::from_secs(1);
     let asks = peers.iter().map(|(name, address)| async move {
         let ask = async {
             let channel = crate::net::channel(address)?;
             let mut client = v1::member_client::MemberClient::new(channel);
             client.hello(request.clone()).await.ok()
         };
-        let answer = tokio::time::timeout(ANSWER_MAX, ask).await.ok().flatten();
+        let answer = tokio::time::timeout(within, ask).await.ok().flatten();
         (name.clone(), answer.map(Response::into_inner))
     });
     futures_util::future::join_all(asks)

@@ -22,7 +22,7 @@ use crate::peers::Peers;
 use crate::server::Site;
 
 pub(crate) use admin::AdminService;
-pub(crate) use member::{MemberService, ask_peers, forming};
+pub(crate) use member::{ANSWER_MAX, MemberService, ask_peers, forming};
 pub(crate) use on_main::OnMain;
 
 /// What the services need of a member that belongs to a cluster.

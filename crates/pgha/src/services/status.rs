@@ -69,7 +69,8 @@ fn unformed(shared: &Shared) -> v1::StatusReply {
     }
 }
 
-fn stale_ms(joined: &Joined, role: &RoleView) -> u64 {
+/// Age of the view: since a leader was heard, or a quorum followed this one.
+pub(crate) fn stale_ms(joined: &Joined, role: &RoleView) -> u64 {
     let now = clock::now();
     let age = if role.is_leader {
         joined.raft.quorum_age()
@@ -106,6 +107,16 @@ fn raft(role: &RoleView) -> v1::RaftStatus {
     }
 }
 
+/// The voters that this member does not hear.
+fn silent_voters(joined: &Joined, role: &RoleView) -> Vec<String> {
+    let seen = Seen::of(joined);
+    let voters = role.voters.iter().filter_map(|id| role.members.get(id));
+    voters
+        .filter(|peer| seen.report(&peer.name).is_none())
+        .map(|peer| peer.name.0.clone())
+        .collect()
+}
+
 fn explain_absence(
     joined: &Joined,
     view: &StateView,
@@ -113,11 +124,9 @@ fn explain_absence(
     primary: Option<&MemberName>,
 ) -> (Option<String>, Option<String>) {
     if !role.quorum_fresh {
-        let reason = Reason::NoQuorum;
-        return (
-            Some(reason.code().to_owned()),
-            Some(reason.sentence().to_owned()),
-        );
+        let silent = silent_voters(joined, role).join(", ");
+        let detail = (!silent.is_empty()).then(|| format!("silent: {silent}"));
+        return (Some(Reason::NoQuorum.code().to_owned()), detail);
     }
     if primary.is_some() {
         return (None, None);
@@ -207,7 +216,9 @@ impl Seen {
                         status.detail = self.answers.get(name).cloned();
                     }
                 }
-                if !role.voters.contains(&member.raft_id) && status.detail.is_none() {
+                if view.state.is_ruled_out(member) {
+                    status.reason = Some(Reason::RuledOut.code().to_owned());
+                } else if !role.voters.contains(&member.raft_id) && status.detail.is_none() {
                     status.detail = Some("has no vote yet: its log is catching up".to_owned());
                 }
                 status

@@ -113,6 +113,9 @@ impl Agent {
             // The secret went down with the guard: the epoch ends by time.
             Ok(()) => {
                 self.guard = None;
+                // What the buried one still says must not be taken for the next one's word: a tree that
+                // runs would count as empty, and be reported on while its receiver goes on.
+                self.guard_number += 1;
                 self.tree_is_empty();
             }
             Err(error) => {

@@ -14,8 +14,8 @@ use crate::server::ProbeReport;
 /// Something that the agent has to know.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// From the guard.
-    Guard(pgha_guard::Event),
+    /// From the guard with this number.
+    Guard(u64, pgha_guard::Event),
     /// The sidecar itself killed what a dead guard left.
     Emptied(Result<(), String>),
     /// From the prober.
@@ -45,7 +45,8 @@ pub(crate) enum Event {
 impl Agent {
     pub(in crate::agent) fn take(&mut self, event: Event) {
         match event {
-            Event::Guard(event) => self.take_guard(event),
+            Event::Guard(number, event) if number == self.guard_number => self.take_guard(event),
+            Event::Guard(_, event) => tracing::debug!(?event, "a guard of the past says something"),
             Event::Emptied(outcome) => self.take_emptied(outcome),
             Event::Probe(report) => self.take_probe(report),
             Event::Job(kind, outcome) => self.take_job(kind, outcome),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use pgha_core::Mono;
 use pgha_core::decide::Tree;
 use pgha_guard::clock;
+use pgha_postgres::forget_rewound;
 
 use crate::agent::Agent;
 use crate::server::ProbeReport;
@@ -22,11 +23,27 @@ impl Agent {
                     worker.warm_up();
                 }
                 self.parts.shared.hung.store(false, Ordering::Release);
+                if self.local.rewound.is_some() {
+                    self.is_consistent();
+                }
                 probe.restart_pending.clone_from(&self.restart_pending);
                 self.local.answers(*probe);
             }
             ProbeReport::Silent { since, error } => self.take_silence(since, &error),
         }
+    }
+
+    /// Whoever is started next need not attach it to be answered.
+    fn is_consistent(&self) {
+        let Some(worker) = &self.parts.worker else {
+            return;
+        };
+        let run_dir = worker.site().layout.run_dir.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = forget_rewound(&run_dir) {
+                tracing::warn!(%error, "the note of a rewind stays: the next start may clone for nothing");
+            }
+        });
     }
 
     fn take_silence(&mut self, since: Mono, error: &str) {

@@ -14,9 +14,9 @@ impl Agent {
     pub(super) fn guard(&mut self) -> Option<Arc<GuardHandle>> {
         if self.guard.is_none() {
             let site = Arc::clone(self.parts.worker.as_ref()?.site());
-            let events = self.events.0.clone();
+            let (events, number) = (self.events.0.clone(), self.guard_number);
             let on_event = move |event: pgha_guard::Event| {
-                let _ = events.send(Event::Guard(event));
+                let _ = events.send(Event::Guard(number, event));
             };
             let spawned = GuardOptions::new(&site.layout.run_dir, &site.layout.data_dir)
                 .map_err(anyhow::Error::from)

@@ -1,6 +1,7 @@
 //! What is accepted, what is refused, and who wins.
 
 mod addresses;
+mod any;
 mod file;
 mod layers;
 mod refusals;

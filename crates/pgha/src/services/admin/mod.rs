@@ -3,6 +3,7 @@
 mod change;
 mod order;
 mod progress;
+mod quorum;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -180,5 +181,20 @@ impl Admin for AdminService {
         request: Request<v1::FailoverRequest>,
     ) -> Result<Response<Events>, Status> {
         self.order(Order::Failover(request.into_inner())).await
+    }
+
+    async fn quorum(
+        &self,
+        _request: Request<v1::QuorumRequest>,
+    ) -> Result<Response<v1::QuorumReply>, Status> {
+        Ok(Response::new(quorum::view(self.joined()?).await))
+    }
+
+    async fn recover_quorum(
+        &self,
+        request: Request<v1::RecoverQuorumRequest>,
+    ) -> Result<Response<v1::RecoverQuorumReply>, Status> {
+        let reply = quorum::recover(self.joined()?, request.into_inner()).await?;
+        Ok(Response::new(reply))
     }
 }
