@@ -2,11 +2,11 @@
 # asks before the tests; `make fix` writes.
 SHELL := /bin/bash
 CARGO ?= cargo
-ROUNDS ?= 20
 ONLY ?=
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build release check fix test demo demo-failover clean-demo bench
+.PHONY: help build release check fix test demo demo-failover clean-demo bench chaos mutants
 
 help:
 	@echo "make build              daemon and CLI (target/debug/pgha, target/debug/pgha-ctl)"
@@ -17,6 +17,8 @@ help:
 	@echo "make demo-failover      the same, kills the primary under load and prints the gap"
 	@echo "make clean-demo         ends what a killed demo left, removes its directory"
 	@echo "make bench ROUNDS=20    the table of figures; ONLY=a,b selects rows"
+	@echo "make chaos SEED=1       every fault on real members, ROUNDS=3 of each; ONLY=a,b selects faults"
+	@echo "make mutants            breaks each rule in a copy, prints which test saw it; ONLY=name selects"
 
 build:
 	@deploy/dev/install.sh build
@@ -51,7 +53,18 @@ demo-failover:
 clean-demo:
 	@deploy/dev/demo.sh --clean
 
+bench: ROUNDS ?= 20
 bench:
 	@deploy/dev/install.sh bench
 	$(CARGO) build --workspace --bins --release --locked
 	target/release/pgha-bench run --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
+
+chaos: ROUNDS ?= 3
+chaos:
+	@deploy/dev/install.sh test
+	$(CARGO) build --workspace --bins --locked
+	target/debug/pgha-nemesis --seed $(SEED) --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
+
+mutants:
+	@deploy/dev/install.sh test
+	@deploy/dev/mutants.sh $(ONLY)

@@ -34,6 +34,14 @@ have_postgresql() {
     return 1
 }
 
+have_faketime() {
+    local library
+    for library in /usr/lib/*/faketime/libfaketimeMT.so.1; do
+        [ -e "$library" ] && return 0
+    done
+    return 1
+}
+
 # One line per missing package: `package reason`.
 missing() {
     have cc || echo "build-essential the C compiler and linker that Rust calls"
@@ -46,6 +54,7 @@ missing() {
     have openssl || echo "openssl certificates of the tests"
     have nft || echo "nftables cuts links between network namespaces"
     have strace || echo "strace stalls the disk of one process"
+    have_faketime || echo "libfaketime sets the wall clock of one process"
     [ "$purpose" = bench ] || return 0
     have haproxy || echo "haproxy what the bench compares the ports with (not started as a service)"
 }
