@@ -82,6 +82,9 @@ impl World {
         let (Some(primary), Some(data)) = (primary, data) else {
             return Some(format!("the primary {} has no data", record.node));
         };
+        if self.truth.handover.is_some() {
+            return Some("a handover is under way".to_owned());
+        }
         if let Some(missing) = self.members_missing() {
             return Some(missing);
         }

@@ -192,6 +192,19 @@ pub enum JobKind {
     },
 }
 
+impl JobKind {
+    /// Whether failures of both are failures in a row: a copy is the same work whomever it copies, and
+    /// a handover, whose time is short, does not wait for what failed before it.
+    pub(super) fn counts_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Checkpoint { handover: this }, Self::Checkpoint { handover: that }) => {
+                this == that
+            }
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+}
+
 /// A job that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {

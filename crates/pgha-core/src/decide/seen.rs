@@ -215,14 +215,12 @@ impl Local {
         }
     }
 
-    /// The running job came to nothing; what was cancelled did not fail. A clone counts as the same from whomever it copies.
+    /// The running job came to nothing; what was cancelled did not fail.
     pub fn fails(&mut self, detail: String, now: Mono) {
         let Some(job) = self.job.take().filter(|job| !job.cancelled) else {
             return;
         };
-        let same = |failed: &&JobFailure| {
-            std::mem::discriminant(&failed.kind) == std::mem::discriminant(&job.kind)
-        };
+        let same = |failed: &&JobFailure| failed.kind.counts_with(&job.kind);
         let before = self.failed.as_ref().filter(same).map_or(0, |f| f.count);
         self.failed = Some(JobFailure {
             kind: job.kind,
@@ -328,16 +326,24 @@ mod tests {
     }
 
     #[test]
-    fn clones_from_different_sources_fail_as_one_job() {
+    fn what_fails_in_a_row() {
         let mut local = standby();
+        let mut failures_after = |kind| {
+            local.begins(kind, Mono::ZERO);
+            local.fails("it ended".to_owned(), Mono::ZERO);
+            local.failed.as_ref().map(|failure| failure.count)
+        };
         for (from, count) in [("n2", 1), ("n3", 2)] {
             let kind = JobKind::Clone {
                 from: from.into(),
                 epoch: Epoch(2),
             };
-            local.begins(kind, Mono::ZERO);
-            local.fails("it ended".to_owned(), Mono::ZERO);
-            assert_eq!(local.failed.as_ref().map(|f| f.count), Some(count));
+            assert_eq!(failures_after(kind), Some(count));
+        }
+        // Who asks for a switchover does not wait because a checkpoint failed before.
+        for (handover, count) in [(None, 1), (None, 2), (Some(12), 1), (Some(12), 2)] {
+            let kind = JobKind::Checkpoint { handover };
+            assert_eq!(failures_after(kind), Some(count));
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn stopped(input: &Input<'_>, record: &PrimaryRecord, decision: &mut 
     if input.raft.quorum && never_gets_consistent(input) {
         return clone(input, record, Reason::NotStreaming, decision);
     }
-    if let Some(epoch) = input.local.rewound.filter(|_| input.raft.quorum) {
+    if let Some(epoch) = input.local.rewound {
         return start_rewound(input, record, epoch, decision);
     }
     let verdict = input
@@ -61,6 +61,10 @@ fn start_rewound(
     epoch: crate::Epoch,
     decision: &mut Decision,
 ) {
+    if !input.raft.quorum {
+        // Started without an upstream it would serve no reads and never get consistent.
+        return decision.is(Role::None, MemberState::Stopped, Reason::NoQuorum);
+    }
     let upstream = wanted(input, record).filter(|_| epoch == record.epoch && record.opened);
     let Some(upstream) = upstream else {
         return clone(input, record, Reason::Diverged, decision);

@@ -233,6 +233,14 @@ fn a_started_sidecar_attaches_what_an_earlier_one_rewound() {
         scene.decide().actions[..],
         [Action::StartAttached(_)]
     ));
+    // Whether that is still the primary only a quorum knows, and without an upstream it would not
+    // get consistent.
+    scene.raft.quorum = false;
+    let alone = scene.decide();
+    assert_eq!(alone.actions, []);
+    assert_eq!(alone.why.state, MemberState::Stopped);
+    assert_eq!(alone.why.reason, Some(Reason::NoQuorum));
+    scene.raft.quorum = true;
     // Where the primary is another one by now, nobody knows where it goes on.
     scene.local.finds(rewound_to(0));
     assert!(matches!(
