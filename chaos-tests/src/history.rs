@@ -38,6 +38,27 @@ pub struct HistoryEntry {
     pub steps_ms: serde_json::Value,
 }
 
+#[cfg(test)]
+impl HistoryEntry {
+    /// A failover from `n1` to `n2` that left the old line at 100, or lost a range of it for good.
+    pub(crate) fn example(timeline: u32, lost: Option<(u64, u64)>) -> Self {
+        Self {
+            epoch: 2,
+            timeline,
+            primary: "n2".to_owned(),
+            previous_primary: Some("n1".to_owned()),
+            cause: "released".to_owned(),
+            at: String::new(),
+            fork_lsn: Some(Lsn(lost.map_or(100, |(from, _)| from))),
+            lost_from_lsn: lost.map(|(from, _)| Lsn(from)),
+            lost_to_lsn: lost.map(|(_, to)| Lsn(to)),
+            lost_bytes: lost.map(|(from, to)| to - from),
+            lost_final: lost.map(|_| true),
+            steps_ms: serde_json::Value::Null,
+        }
+    }
+}
+
 impl HistoryEntry {
     /// The steps in the order of their end.
     pub fn steps(&self) -> Vec<(String, u64)> {

@@ -43,6 +43,13 @@ impl Process {
         })
     }
 
+    /// What it has written to files and sockets so far (`proc(5)`, `wchar`); 0 where it is gone.
+    pub fn written_bytes(&self) -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid)).unwrap_or_default();
+        let written = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+        written.and_then(|n| n.parse().ok()).unwrap_or(0)
+    }
+
     /// Dead but for its entry: nobody has collected its status.
     pub const fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')

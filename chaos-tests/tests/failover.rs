@@ -8,7 +8,7 @@ use pgha_chaos::faults::Fault;
 use pgha_chaos::load::{Load, LoadOptions};
 use pgha_chaos::member::Part;
 use pgha_chaos::trial::{self, Alone, survive};
-use pgha_chaos::{Cluster, ClusterOptions, netns};
+use pgha_chaos::{Cluster, ClusterOptions, netns, wait};
 
 /// As long as design 8's table and the issue of PostgreSQL's own timeouts ask for.
 const FROZEN: Duration = Duration::from_secs(20);
@@ -113,6 +113,39 @@ async fn a_primary_that_cannot_be_started_again() -> anyhow::Result<()> {
     cluster
         .ends_in_one_primary_and_all_streaming(WITHIN)
         .await?;
+    trial::judge(&cluster, record, false).await?;
+    cluster.finish();
+    Ok(())
+}
+
+/// Its sessions go on, the one that probes it among them; who comes anew waits for ever (faults 3).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postmaster_that_stands_still() -> anyhow::Result<()> {
+    let mut cluster = Cluster::prepare(ClusterOptions::new(3))?;
+    for member in &mut cluster.members {
+        member.set_flag("--primary-hang-ms", "3000");
+        member.start()?;
+    }
+    cluster.wait_healthy(WITHIN).await?;
+    let primary = cluster.primary().await?;
+    let targets = cluster.read_write_except(&[&primary])?;
+    let load = Load::start(LoadOptions::new(1, targets)).await?;
+    load.advance(60, WITHIN).await?;
+    cluster.member(&primary)?.freeze(Part::Postmaster)?;
+    wait::until("another primary", WITHIN, || async {
+        let now = cluster.primary().await?;
+        anyhow::ensure!(now != primary, "{now} is still primary");
+        Ok(())
+    })
+    .await?;
+    load.advance(30, WITHIN).await?;
+    cluster.wait_healthy(WITHIN).await?;
+    let record = load.stop().await?;
+    cluster
+        .ends_in_one_primary_and_all_streaming(WITHIN)
+        .await?;
+    let log = cluster.member(&primary)?.log_text();
+    assert!(log.contains("no new client is let in"), "{log}");
     trial::judge(&cluster, record, false).await?;
     cluster.finish();
     Ok(())

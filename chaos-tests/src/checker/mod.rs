@@ -4,6 +4,7 @@
 //! every acknowledged row must be there or, with asynchronous replication, inside a range that the
 //! journal reports as lost; and no row may be there that nobody sent.
 
+pub mod destroyed;
 pub mod reads;
 
 use std::collections::BTreeSet;
@@ -201,20 +202,7 @@ mod tests {
     }
 
     fn lost_range(from: u64, to: u64) -> HistoryEntry {
-        HistoryEntry {
-            epoch: 2,
-            timeline: 2,
-            primary: "n2".to_owned(),
-            previous_primary: Some("n1".to_owned()),
-            cause: "released".to_owned(),
-            at: String::new(),
-            fork_lsn: Some(Lsn(from)),
-            lost_from_lsn: Some(Lsn(from)),
-            lost_to_lsn: Some(Lsn(to)),
-            lost_bytes: Some(to - from),
-            lost_final: Some(true),
-            steps_ms: serde_json::Value::Null,
-        }
+        HistoryEntry::example(2, Some((from, to)))
     }
 
     #[test]

@@ -108,20 +108,7 @@ mod tests {
     }
 
     fn lost(timeline: u32, from: u64, to: u64) -> HistoryEntry {
-        HistoryEntry {
-            epoch: 2,
-            timeline,
-            primary: "n2".to_owned(),
-            previous_primary: Some("n1".to_owned()),
-            cause: "released".to_owned(),
-            at: String::new(),
-            fork_lsn: Some(Lsn(from)),
-            lost_from_lsn: Some(Lsn(from)),
-            lost_to_lsn: Some(Lsn(to)),
-            lost_bytes: Some(to - from),
-            lost_final: Some(true),
-            steps_ms: serde_json::Value::Null,
-        }
+        HistoryEntry::example(timeline, Some((from, to)))
     }
 
     fn attempts(rows: i64) -> Vec<Attempt> {

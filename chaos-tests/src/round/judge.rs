@@ -45,6 +45,7 @@ pub(super) async fn judge(
             told,
             &present,
             journal.get(known..).unwrap_or_default(),
+            &destroyed(blows),
         ),
         Err(error) => outcome.wrong.push(format!("no scan: {error:#}")),
     }
@@ -62,11 +63,20 @@ async fn scan(
     Ok((present, cluster.history().await?))
 }
 
+/// Whose data was destroyed.
+fn destroyed(blows: &Blows) -> Vec<String> {
+    let removed = blows
+        .iter()
+        .filter(|blow| blow.entry.kind == Kind::DataRemoved);
+    removed.flat_map(|blow| blow.victims.clone()).collect()
+}
+
 fn rows(
     outcome: &mut Outcome,
     told: &Told,
     present: &BTreeSet<(i32, i64)>,
     journal: &[HistoryEntry],
+    destroyed: &[String],
 ) {
     outcome.failovers = journal.len();
     let attempts = moved(told);
@@ -74,7 +84,9 @@ fn rows(
         attempts: attempts.clone(),
         ..Record::default()
     }];
-    let bytes_max = LAG_MAX + checker::wal_bytes_in_any(&records, EXPOSED);
+    let exposed_bytes = checker::wal_bytes_in_any(&records, EXPOSED);
+    let bytes_max = LAG_MAX + exposed_bytes;
+    let journal = &checker::destroyed::at_most(journal, destroyed, exposed_bytes);
     match checker::compare(&records, present) {
         Ok(verdict) => {
             outcome.acknowledged = verdict.acknowledged;

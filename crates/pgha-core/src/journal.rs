@@ -210,3 +210,24 @@ pub struct JournalEntry {
     /// Whether the gate opened.
     pub opened: bool,
 }
+
+impl JournalEntry {
+    /// An epoch that has just begun, at the raft leader's wall clock: nobody is primary in it yet.
+    pub const fn begun(epoch: Epoch, cause: Cause, at: String) -> Self {
+        Self {
+            epoch,
+            cause,
+            leader: None,
+            previous_primary: None,
+            at,
+            primary: None,
+            timeline: None,
+            kind: None,
+            fork_lsn: None,
+            lost: None,
+            evidence: Vec::new(),
+            steps: Vec::new(),
+            opened: false,
+        }
+    }
+}

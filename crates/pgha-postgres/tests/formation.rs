@@ -12,6 +12,7 @@ use pgha_core::{Epoch, Lsn, Secret, TimelineId};
 use pgha_postgres::config::{
     StartError, StartOptions, StartRole, check_parameters, postgres_command,
 };
+use pgha_postgres::session::knock;
 use pgha_postgres::{
     DataDirectory, InitdbError, JobKind, Marker, Session, SessionError, initdb, prepare_primary,
 };
@@ -443,6 +444,7 @@ fn a_full_connection_table_is_not_a_hang() {
             "{error:?}"
         );
         assert!(!session.probe(LIMIT).await.unwrap().in_recovery);
+        knock(&node.session_options(), LIMIT).await.unwrap();
     });
 }
 
@@ -468,7 +470,15 @@ fn slow_is_told_from_dead() {
             .err()
             .unwrap();
         assert!(matches!(error, SessionError::Silent { .. }), "{error:?}");
+        // Sessions that are open do not notice.
+        session.probe(LIMIT).await.unwrap();
+        let unheard = knock(&node.session_options(), short).await.err().unwrap();
+        assert!(
+            matches!(unheard, SessionError::Silent { .. }),
+            "{unheard:?}"
+        );
         node.signal(Signal::SIGCONT);
+        knock(&node.session_options(), LIMIT).await.unwrap();
 
         client
             .batch_execute("CREATE TABLE t (id int); BEGIN; LOCK t")

@@ -1,6 +1,6 @@
 //! Copies and rewinds that are killed in the middle.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -8,13 +8,16 @@ use super::Held;
 use crate::cluster::Cluster;
 use crate::member::Part;
 use crate::netns::{Cut, POSTGRES};
-use crate::{process, wait};
+use crate::process::{self, Process};
+use crate::wait;
 
 const SEEN_WITHIN: Duration = Duration::from_secs(40);
-/// Work that is under way has done something after this.
-const MIDDLE: Duration = Duration::from_millis(60);
-/// What the primary writes in this time reaches nobody.
-const ALONE: Duration = Duration::from_millis(700);
+/// Between two looks at how far the work is.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// Who has written this has begun, and has more before it.
+const BEGUN_BYTES: u64 = 64 << 10;
+/// A tail that nobody receives.
+const TAIL_BYTES: i64 = 16 << 10;
 
 /// Removes a replica's data, and kills the node while it copies another's.
 pub(super) async fn interrupt_clone(cluster: &mut Cluster, name: &str) -> anyhow::Result<Held> {
@@ -26,7 +29,7 @@ pub(super) async fn interrupt_clone(cluster: &mut Cluster, name: &str) -> anyhow
 pub(super) async fn interrupt_rewind(cluster: &mut Cluster, name: &str) -> anyhow::Result<Held> {
     let cut = vec![Cut::Port(cluster.index(name)?, POSTGRES)];
     super::network::cut(cluster, cut.clone())?;
-    tokio::time::sleep(ALONE).await;
+    write_alone(cluster, name).await?;
     cluster.member_mut(name)?.kill(Part::Node)?;
     // Not before: the kernel of the dead would still send what it holds.
     cluster.wait_primary_other_than(name, SEEN_WITHIN).await?;
@@ -35,19 +38,41 @@ pub(super) async fn interrupt_rewind(cluster: &mut Cluster, name: &str) -> anyho
     interrupt(cluster, name, "pg_rewind").await
 }
 
+/// Waits until the clients have made it write a tail.
+async fn write_alone(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
+    let direct = cluster.direct(name)?;
+    let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint";
+    let cut_at: i64 = direct.value(sql).await?;
+    wait::until("a tail that nobody has", SEEN_WITHIN, || async {
+        let tail = direct.value::<i64>(sql).await? - cut_at;
+        anyhow::ensure!(tail >= TAIL_BYTES, "{tail} bytes");
+        Ok(())
+    })
+    .await
+}
+
 async fn interrupt(cluster: &mut Cluster, name: &str, program: &str) -> anyhow::Result<Held> {
-    let member = cluster.member(name)?;
-    let running = || {
-        let found = member.processes().into_iter();
-        found
-            .filter(|process| process.command.contains(program))
-            .collect::<Vec<_>>()
-    };
-    wait::until_true(program, SEEN_WITHIN, || !running().is_empty()).await?;
-    tokio::time::sleep(MIDDLE).await;
-    let found = running();
-    anyhow::ensure!(!found.is_empty(), "{program} was done too soon");
+    let found = in_the_middle(cluster, name, program).await?;
     process::signal_all(&found, Signal::SIGSTOP);
     cluster.member_mut(name)?.kill(Part::Node)?;
     Ok(Held::Down(vec![name.to_owned()]))
+}
+
+/// The program's processes, once they have begun to write.
+async fn in_the_middle(
+    cluster: &Cluster,
+    name: &str,
+    program: &str,
+) -> anyhow::Result<Vec<Process>> {
+    let member = cluster.member(name)?;
+    let deadline = Instant::now() + SEEN_WITHIN;
+    while Instant::now() < deadline {
+        let mut found = member.processes();
+        found.retain(|process| process.command.contains(program));
+        if found.iter().any(|p| p.written_bytes() >= BEGUN_BYTES) {
+            return Ok(found);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    anyhow::bail!("{program} was not seen at work within {SEEN_WITHIN:?}")
 }

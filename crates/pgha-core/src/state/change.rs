@@ -40,19 +40,10 @@ impl ClusterState {
         self.epoch = revoke.expected.next();
         self.handover = None;
         self.journal_push(JournalEntry {
-            epoch: self.epoch,
-            cause: revoke.cause.clone(),
             leader: Some(revoke.leader.clone()),
             previous_primary: previous.as_ref().map(|record| record.node.clone()),
-            at: revoke.at.clone(),
-            primary: None,
-            timeline: None,
-            kind: None,
-            fork_lsn: None,
-            lost: None,
-            evidence: Vec::new(),
             steps: revoke.steps.clone(),
-            opened: false,
+            ..JournalEntry::begun(self.epoch, revoke.cause.clone(), revoke.at.clone())
         });
         self.phase = Phase::Revoked(Revoked {
             index,
@@ -79,7 +70,11 @@ impl ClusterState {
         self.assign_timeline(primary)?;
         if let (StartKind::Initial, Some(identifier)) = (primary.kind, primary.system_identifier) {
             self.system_identifier = Some(identifier);
-            self.journal_push(first_entry(primary));
+            self.journal_push(JournalEntry::begun(
+                primary.epoch,
+                Cause::Formation,
+                primary.at.clone(),
+            ));
         }
         if let Some(entry) = self.journal_entry(primary.epoch) {
             entry.primary = Some(primary.node.clone());
@@ -215,23 +210,5 @@ impl ClusterState {
             .iter_mut()
             .rev()
             .find(|entry| entry.epoch == epoch)
-    }
-}
-
-fn first_entry(primary: &Primary) -> JournalEntry {
-    JournalEntry {
-        epoch: primary.epoch,
-        cause: Cause::Formation,
-        leader: None,
-        previous_primary: None,
-        at: primary.at.clone(),
-        primary: None,
-        timeline: None,
-        kind: None,
-        fork_lsn: None,
-        lost: None,
-        evidence: Vec::new(),
-        steps: Vec::new(),
-        opened: false,
     }
 }

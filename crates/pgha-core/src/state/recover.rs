@@ -40,19 +40,8 @@ impl ClusterState {
             generation: recover.generation,
         };
         self.journal_push(JournalEntry {
-            epoch: self.epoch,
-            cause: cause.clone(),
-            leader: None,
             previous_primary: previous.as_ref().map(|record| record.node.clone()),
-            at: recover.at.clone(),
-            primary: None,
-            timeline: None,
-            kind: None,
-            fork_lsn: None,
-            lost: None,
-            evidence: Vec::new(),
-            steps: Vec::new(),
-            opened: false,
+            ..JournalEntry::begun(self.epoch, cause.clone(), recover.at.clone())
         });
         self.phase = Phase::Revoked(Revoked {
             index,

@@ -40,14 +40,8 @@ impl Session {
     }
 
     async fn identify_now(&self) -> Result<Identity, SessionError> {
-        let path = self
-            .options
-            .socket_dir
-            .join(format!(".s.PGSQL.{}", self.options.port));
-        let stream = UnixStream::connect(path).await;
-        let stream = stream.map_err(|error| SessionError::Refused(error.to_string()))?;
         let mut wire = Wire {
-            stream,
+            stream: self.options.open().await?,
             buffer: BytesMut::new(),
         };
         let startup = [

@@ -6,6 +6,7 @@
 
 mod actions;
 mod connect;
+mod door;
 mod error;
 mod fork;
 mod identify;
@@ -24,6 +25,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub use actions::SessionFilter;
+pub use door::knock;
 pub use error::SessionError;
 pub use fork::{ForkRowError, fork_row_name};
 pub use identify::Identity;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use pgha_core::{Applied, Command, Generation, RaftId};
 use pgha_proto::v1;
+use pgha_proto::v1::raft_client::RaftClient;
 use pgha_proto::v1::raft_server::{Raft, RaftServer};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -154,6 +155,31 @@ pub(super) fn free_address() -> String {
 }
 
 impl Cluster {
+    /// Asks `to` for a vote in that term as `from` would, its identity changed first.
+    pub(super) fn pre_vote(
+        &self,
+        from: u64,
+        to: u64,
+        term: u64,
+        change: impl FnOnce(&mut v1::Identity),
+    ) -> Result<v1::PreVoteReply, Status> {
+        let formed = &self.members[&to].formed;
+        let address = format!("http://{}", formed.address);
+        let store = Some(formed.store_id.clone());
+        let mut identity = self.node(from).identity_to(RaftId(to), store);
+        change(&mut identity);
+        self.on(to, async move |_| {
+            let mut client = RaftClient::connect(address).await.unwrap();
+            let request = v1::PreVoteRequest {
+                identity: Some(identity),
+                term,
+                last_log: None,
+                gone_leader_raft_id: 0,
+            };
+            client.pre_vote(request).await.map(Response::into_inner)
+        })
+    }
+
     /// So many members that know of each other and were never started.
     pub(super) fn new(size: u64, options: Options) -> Self {
         let mut cluster = Self {

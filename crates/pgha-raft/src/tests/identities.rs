@@ -1,36 +1,18 @@
 //! Messages that are not for this member, or not from whom they say.
 
-use pgha_core::{Generation, RaftId};
+use pgha_core::Generation;
 use pgha_proto::v1;
-use pgha_proto::v1::raft_client::RaftClient;
 use tonic::{Code, Status};
 
 use super::harness::Cluster;
 
+/// Asks that member for a vote as another one would, but for one thing.
 fn pre_vote(
     cluster: &Cluster,
     id: u64,
     change: impl Fn(&mut v1::Identity),
 ) -> Result<v1::PreVoteReply, Status> {
-    let address = format!("http://{}", cluster.members[&id].formed.address);
-    let mut identity = cluster.node(id % 3 + 1).identity_to(
-        RaftId(id),
-        Some(cluster.members[&id].formed.store_id.clone()),
-    );
-    change(&mut identity);
-    cluster.on(id, async move |_| {
-        let mut client = RaftClient::connect(address).await.unwrap();
-        let request = v1::PreVoteRequest {
-            identity: Some(identity),
-            term: 1,
-            last_log: None,
-            gone_leader_raft_id: 0,
-        };
-        client
-            .pre_vote(request)
-            .await
-            .map(tonic::Response::into_inner)
-    })
+    cluster.pre_vote(id % 3 + 1, id, 1, change)
 }
 
 #[test]

@@ -8,8 +8,6 @@ use pgha_core::{
     Addresses, Command, Epoch, Generation, Lsn, Member, MemberKind, Nonce, Phase, RaftId, Secret,
     Settings, StartKind, SystemIdentifier, TimelineId,
 };
-use pgha_proto::v1;
-use pgha_proto::v1::raft_client::RaftClient;
 use tonic::Code;
 
 use super::harness::{Cluster, PATIENCE};
@@ -90,27 +88,6 @@ fn revoke(expected: u64) -> Command {
 fn recover(cluster: &Cluster, id: u64) -> Result<Recovered, RecoverError> {
     cluster.on(id, async move |node| {
         node.recover("2026-11-21T00:00:00Z".to_owned()).await
-    })
-}
-
-/// Asks `to` for a vote as `from` would.
-fn pre_vote(cluster: &Cluster, from: u64, to: u64) -> Result<v1::PreVoteReply, tonic::Status> {
-    let formed = &cluster.members[&to].formed;
-    let address = format!("http://{}", formed.address);
-    let store = Some(formed.store_id.clone());
-    let identity = cluster.node(from).identity_to(RaftId(to), store);
-    cluster.on(to, async move |_| {
-        let mut client = RaftClient::connect(address).await.unwrap();
-        let request = v1::PreVoteRequest {
-            identity: Some(identity),
-            term: 1000,
-            last_log: None,
-            gone_leader_raft_id: 0,
-        };
-        client
-            .pre_vote(request)
-            .await
-            .map(tonic::Response::into_inner)
     })
 }
 
@@ -213,7 +190,7 @@ fn both_directions_tell_the_old_generation_that_it_is_over() {
 
     // They ask it: refused, and the refusal tells.
     for id in [2, 3] {
-        let status = pre_vote(&cluster, id, 1).unwrap_err();
+        let status = cluster.pre_vote(id, 1, 1000, |_| {}).unwrap_err();
         assert_eq!(status.code(), Code::FailedPrecondition);
         cluster.node(id).note_refusal(&status);
         assert_eq!(*cluster.node(id).generation_seen().borrow(), Generation(2));
@@ -233,7 +210,7 @@ fn both_directions_tell_the_old_generation_that_it_is_over() {
     }
     // It asks them.
     for id in [2, 3] {
-        let status = pre_vote(&cluster, 1, id).unwrap_err();
+        let status = cluster.pre_vote(1, id, 1000, |_| {}).unwrap_err();
         assert!(status.message().contains("the sender in 2"), "{status}");
         assert!(heard(id));
     }
@@ -258,7 +235,7 @@ fn two_that_were_recovered_apart_do_not_mix() {
         cluster.wait_role(id, "leads", |role| role.is_leader);
     }
     for (from, to) in [(1, 2), (2, 1)] {
-        let status = pre_vote(&cluster, from, to).unwrap_err();
+        let status = cluster.pre_vote(from, to, 1000, |_| {}).unwrap_err();
         assert!(
             status.message().contains("there are two clusters"),
             "{status}"

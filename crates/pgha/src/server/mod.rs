@@ -3,6 +3,7 @@
 
 mod access;
 mod data;
+mod door;
 mod jobs;
 mod log;
 mod marks;

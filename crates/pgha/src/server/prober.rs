@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::Site;
+use super::door::{Door, Shut};
 use crate::lease::HolderShared;
 
 /// One slow answer is not a hang; the next one is asked for at once.
@@ -28,8 +29,8 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 /// What the prober saw.
 #[derive(Clone, Debug)]
 pub(crate) enum ProbeReport {
-    /// PostgreSQL answered.
-    Answer(Box<Probe>),
+    /// PostgreSQL answered on the kept session; of a primary also since when it lets nobody in, if so.
+    Answer(Box<Probe>, Option<Shut>),
     /// It did not, although it runs; since when.
     Silent { since: Mono, error: String },
 }
@@ -99,6 +100,7 @@ impl Run {
     }
 
     async fn watch(&mut self, mut session: Session) {
+        let mut door = None;
         loop {
             let mut interval = PROBE_INTERVAL;
             let primary = match session.probe(PROBE_MAX).await {
@@ -114,9 +116,14 @@ impl Run {
                         }
                         Some(_) => {}
                     }
-                    let _ = self
-                        .reports
-                        .send(ProbeReport::Answer(Box::new(translate(probe))));
+                    door = if primary {
+                        door.or_else(|| Some(Door::watch(self.site.session_options())))
+                    } else {
+                        None
+                    };
+                    let shut = door.as_ref().and_then(Door::shut);
+                    let answer = Box::new(translate(probe));
+                    let _ = self.reports.send(ProbeReport::Answer(answer, shut));
                     primary
                 }
                 Err(error) => {

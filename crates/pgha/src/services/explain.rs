@@ -43,6 +43,19 @@ pub(crate) fn history(state: &ClusterState) -> Vec<v1::HistoryEntry> {
         .collect()
 }
 
+/// Who was promoted without the old primary's own word may lack what that wrote after its last
+/// renewal, and nobody knows until its data is back.
+fn nothing_known(entry: &JournalEntry) -> String {
+    let heard = entry.evidence.iter().any(|report| report.former_primary);
+    match &entry.previous_primary {
+        Some(previous) if entry.kind == Some(StartKind::Promotion) && !heard => format!(
+            "nothing is known to be lost; were the data of {previous} destroyed, what it wrote \
+             after its last renewal would be missing, and not told here"
+        ),
+        _ => "nothing is known to be lost".to_owned(),
+    }
+}
+
 /// Why an epoch began and how it went, a line each.
 pub(crate) fn lines(entry: &JournalEntry) -> Vec<String> {
     let mut lines = vec![format!(
@@ -104,7 +117,7 @@ pub(crate) fn lines(entry: &JournalEntry) -> Vec<String> {
             let text = "what the lost members had beyond that is known only once they are back";
             lines.push(text.to_owned());
         }
-        None => lines.push("nothing is known to be lost".to_owned()),
+        None => lines.push(nothing_known(entry)),
     }
     for step in &entry.steps {
         lines.push(format!("{:>6} ms {}", step.ms, step.name));
@@ -113,4 +126,43 @@ pub(crate) fn lines(entry: &JournalEntry) -> Vec<String> {
         lines.push("its gate has not opened".to_owned());
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgha_core::journal::Evidence;
+    use pgha_core::{Epoch, Lsn, TimelineId};
+
+    #[test]
+    fn what_nobody_heard_is_not_called_nothing() {
+        let report = |former_primary| Evidence {
+            member: "n2".into(),
+            timeline: TimelineId(1),
+            end_of_wal: Lsn(100),
+            former_primary,
+            refused: None,
+        };
+        let loss = |kind, former_primary| {
+            let cause = Cause::Released {
+                why: "postmaster_exited".to_owned(),
+            };
+            let entry = JournalEntry {
+                previous_primary: Some("n1".into()),
+                primary: Some("n2".into()),
+                kind: Some(kind),
+                evidence: vec![report(former_primary)],
+                ..JournalEntry::begun(Epoch(2), cause, String::new())
+            };
+            let said = lines(&entry);
+            said.into_iter()
+                .find(|line| line.contains("known to be lost"))
+        };
+        let unheard = loss(StartKind::Promotion, false).unwrap_or_default();
+        assert!(unheard.contains("the data of n1"), "{unheard}");
+        for (kind, heard) in [(StartKind::Promotion, true), (StartKind::Restart, false)] {
+            let said = loss(kind, heard);
+            assert_eq!(said.as_deref(), Some("nothing is known to be lost"));
+        }
+    }
 }

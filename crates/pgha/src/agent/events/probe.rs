@@ -13,7 +13,7 @@ use crate::server::ProbeReport;
 impl Agent {
     pub(super) fn take_probe(&mut self, report: ProbeReport) {
         match report {
-            ProbeReport::Answer(mut probe) => {
+            ProbeReport::Answer(mut probe, shut) => {
                 if !matches!(self.local.tree, Tree::Standby { .. } | Tree::Primary { .. }) {
                     return;
                 }
@@ -22,7 +22,10 @@ impl Agent {
                 {
                     worker.warm_up();
                 }
-                self.parts.shared.hung.store(false, Ordering::Release);
+                match shut {
+                    Some(shut) => self.take_silence(shut.since, &shut.error),
+                    None => self.parts.shared.hung.store(false, Ordering::Release),
+                }
                 if self.local.rewound.is_some() {
                     self.is_consistent();
                 }
