@@ -46,10 +46,12 @@ async fn where_sessions_and_cancel_requests_arrive() -> anyhow::Result<()> {
     for name in cluster.names() {
         let by = others(&cluster, &name).remove(0);
         let (session, canceler) = (cluster.read_write(&name)?, cluster.read_write(&by)?);
-        let at = cancel(&cluster, session, canceler).await?;
+        let at = cancel(&cluster, session, canceler).await;
+        let at = at.with_context(|| format!("read-write port of {name}, cancelled by {by}"))?;
         assert_eq!(at, primary, "read-write port of {name}");
         let (session, canceler) = (cluster.read_only(&name)?, cluster.read_only(&by)?);
-        let at = cancel(&cluster, session, canceler).await?;
+        let at = cancel(&cluster, session, canceler).await;
+        let at = at.with_context(|| format!("read-only port of {name}, cancelled by {by}"))?;
         assert_ne!(at, primary, "read-only port of {name}");
     }
     encrypted(&cluster, &primary).await?;

@@ -44,6 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             weight: 1,
         }],
         hold_timeout: Duration::from_secs(10),
+        unfit_to_read: Vec::new(),
         fallback_to_primary: true,
     }));
     let gate = Arc::new(Gate::new());

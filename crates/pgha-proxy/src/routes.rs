@@ -14,6 +14,9 @@ pub struct Routes {
     pub read_write: Route,
     /// Who may serve the read-only port: healthy replicas within the lag limit.
     pub read_only: Vec<ReadOnlyTarget>,
+    /// The other replicas. They get no new reads, and may still run one that began before: cancel
+    /// requests go to them as well.
+    pub unfit_to_read: Vec<ReadOnlyTarget>,
     /// How long a new connection is held while nobody can serve it (`proxy.hold_ms`).
     pub hold_timeout: Duration,
     /// Whether reads go to the primary when no replica serves them (`read.fallback_to_primary`).
@@ -27,6 +30,7 @@ impl Routes {
             epoch: Epoch::NONE,
             read_write: Route::Hold { why: why.into() },
             read_only: Vec::new(),
+            unfit_to_read: Vec::new(),
             hold_timeout: Duration::from_secs(10),
             fallback_to_primary: true,
         }

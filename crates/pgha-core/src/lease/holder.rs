@@ -22,6 +22,11 @@ impl Quorums {
         Self(unique)
     }
 
+    /// Whether the voters change: there is more than one set.
+    pub const fn are_changing(&self) -> bool {
+        self.0.len() > 1
+    }
+
     /// Everybody in any of the sets.
     pub fn voters(&self) -> BTreeSet<RaftId> {
         self.0.iter().flatten().copied().collect()

@@ -41,8 +41,8 @@ pub(super) async fn send(request: &[u8], candidate: Candidate, shared: &Shared) 
     .await
     {
         Ok(Ok(())) => count(&shared.stats.cancels_total),
-        Ok(Err(why)) => tracing::debug!(%name, %why, "cancel request not delivered"),
-        Err(_) => tracing::debug!(%name, "cancel request not confirmed in time"),
+        Ok(Err(why)) => tracing::info!(%name, %why, "cancel request not delivered"),
+        Err(_) => tracing::info!(%name, "cancel request not confirmed in time"),
     }
 }
 

@@ -9,7 +9,7 @@ use super::balance;
 use crate::gate::Pass;
 use crate::preamble::{ForwardKind, Preamble};
 use crate::protocol::FirstPacket;
-use crate::routes::{ReadOnlyAddress, Route, Routes};
+use crate::routes::{ReadOnlyAddress, ReadOnlyTarget, Route, Routes};
 use crate::shared::Shared;
 
 /// Where a candidate is.
@@ -53,7 +53,7 @@ pub(super) fn plan_cancel(shared: &Shared, port: PortKind) -> Vec<Candidate> {
     let routes = shared.routes();
     let mut candidates = match port {
         PortKind::ReadWrite => Vec::new(),
-        PortKind::ReadOnly => replicas(shared, &routes),
+        PortKind::ReadOnly => all_replicas(shared, &routes),
     };
     if port == PortKind::ReadWrite || routes.fallback_to_primary {
         candidates.extend(primary(shared, &routes, enter_to_cancel));
@@ -91,6 +91,9 @@ pub(super) fn forwarded(
                 .then(|| local_primary(postgres, pass))
         }
         // A read breaks no promise whatever epoch its sender knows: admission decides.
+        ForwardKind::ReadOnly if packet == FirstPacket::Cancel => all_replicas(shared, &routes)
+            .into_iter()
+            .find(|candidate| matches!(candidate.address, Address::Postgres(_))),
         ForwardKind::ReadOnly => replicas(shared, &routes)
             .into_iter()
             .find(|candidate| matches!(candidate.address, Address::Postgres(_))),
@@ -113,36 +116,51 @@ fn read_only(shared: &Shared, routes: &Routes) -> Plan {
     }
 }
 
+/// Who may serve a new read, the least busy first.
 fn replicas(shared: &Shared, routes: &Routes) -> Vec<Candidate> {
     if routes.read_only.is_empty() {
         return Vec::new();
     }
-    let order = shared.balancer.order(&routes.read_only);
+    let order = shared.balancer.order(&routes.read_only).into_iter();
     order
-        .into_iter()
         .filter_map(|(target, sessions)| {
-            let (address, pass) = match &target.address {
-                ReadOnlyAddress::Local { postgres } => {
-                    (Address::Postgres(*postgres), shared.admission.enter()?)
-                }
-                ReadOnlyAddress::Remote { address } => {
-                    let preamble = preamble(shared, routes, ForwardKind::ReadOnly);
-                    let address = Address::Sidecar {
-                        address: address.clone(),
-                        preamble,
-                    };
-                    (address, shared.enter_unbound())
-                }
-            };
-            let load = Some((balance::key(target), sessions));
+            let candidate = replica(shared, routes, target)?;
             Some(Candidate {
-                name: format!("replica {}", target.member),
-                address,
-                pass,
-                load,
+                load: Some((balance::key(target), sessions)),
+                ..candidate
             })
         })
         .collect()
+}
+
+/// Who may run a read that began at any time.
+fn all_replicas(shared: &Shared, routes: &Routes) -> Vec<Candidate> {
+    let targets = routes.read_only.iter().chain(&routes.unfit_to_read);
+    targets
+        .filter_map(|target| replica(shared, routes, target))
+        .collect()
+}
+
+fn replica(shared: &Shared, routes: &Routes, target: &ReadOnlyTarget) -> Option<Candidate> {
+    let (address, pass) = match &target.address {
+        ReadOnlyAddress::Local { postgres } => {
+            (Address::Postgres(*postgres), shared.admission.enter()?)
+        }
+        ReadOnlyAddress::Remote { address } => {
+            let preamble = preamble(shared, routes, ForwardKind::ReadOnly);
+            let address = Address::Sidecar {
+                address: address.clone(),
+                preamble,
+            };
+            (address, shared.enter_unbound())
+        }
+    };
+    Some(Candidate {
+        name: format!("replica {}", target.member),
+        address,
+        pass,
+        load: None,
+    })
 }
 
 fn primary(

@@ -5,6 +5,7 @@ mod events;
 mod execute;
 mod observe;
 mod publish;
+mod routes;
 mod secrets;
 #[cfg(test)]
 mod tests;

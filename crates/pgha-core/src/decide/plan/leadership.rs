@@ -1,9 +1,9 @@
 //! Keeps the raft leader away from the primary.
 
 use super::{Reports, TRANSFER_PAUSE};
-use crate::Mono;
 use crate::decide::{Action, Decision, Input};
 use crate::state::PrimaryRecord;
+use crate::{Member, MemberName, Mono};
 
 /// Losing the leader and the primary together costs an election on top of the lease: keep them apart.
 pub(super) fn transfer_leadership(
@@ -21,6 +21,9 @@ pub(super) fn transfer_leadership(
     if input.now < settled || input.raft.transfer_tried.is_some_and(tried_lately) {
         return decision.wake(input.now, input.now + TRANSFER_PAUSE);
     }
+    if !leaving && voters_change(input, reports) {
+        return decision.wake(input.now, input.now + TRANSFER_PAUSE);
+    }
     let other = input.raft.voters.values().find(|name| {
         **name != input.me.name
             && **name != record.node
@@ -31,4 +34,14 @@ pub(super) fn transfer_leadership(
     if let Some(name) = other {
         decision.act(Action::TransferLeadership(name.clone()));
     }
+}
+
+/// Whether a membership is not settled yet, or somebody who is there waits for a vote. Without a raft
+/// leader a grantor that does not know the newest membership refuses the primary's renewals, and an
+/// attempt to move the lead may cost more than a lease.
+fn voters_change(input: &Input<'_>, reports: &Reports<'_>) -> bool {
+    let waits = |(name, member): (&MemberName, &Member)| {
+        !input.raft.voters.contains_key(&member.raft_id) && reports.fresh(name).is_some()
+    };
+    input.raft.quorums.are_changing() || input.state.members.iter().any(waits)
 }

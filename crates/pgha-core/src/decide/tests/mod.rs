@@ -5,6 +5,7 @@ mod elect;
 mod entries;
 mod follow;
 mod handover;
+mod leadership;
 mod primary;
 mod replacing;
 mod scene;
