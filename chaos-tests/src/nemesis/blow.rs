@@ -38,13 +38,14 @@ impl Blow {
         })
     }
 
-    /// Ends it. An error means that it could not be ended, or did nothing while it lasted.
-    pub async fn end(&mut self, cluster: &mut Cluster) -> anyhow::Result<()> {
+    /// Ends it. An error means that it could not be ended, or did nothing while it lasted. `alone` says
+    /// that no other fault was in its way.
+    pub async fn end(&mut self, cluster: &mut Cluster, alone: bool) -> anyhow::Result<()> {
         if self.ended.is_some() {
             return Ok(());
         }
         let held = std::mem::replace(&mut self.held, Held::Nothing);
-        let outcome = hands::end(cluster, held).await;
+        let outcome = hands::end(cluster, held, alone).await;
         self.ended = Some(Instant::now());
         outcome.with_context(|| {
             format!(
@@ -53,5 +54,32 @@ impl Blow {
                 self.victims
             )
         })
+    }
+}
+
+#[cfg(test)]
+impl Blow {
+    /// One that struck and ended so many milliseconds after `origin`.
+    pub(crate) fn example(
+        kind: super::Kind,
+        victim: &str,
+        origin: Instant,
+        struck_ms: u64,
+        ended_ms: u64,
+    ) -> Self {
+        let at = |ms| origin + std::time::Duration::from_millis(ms);
+        Self {
+            entry: Entry {
+                at: std::time::Duration::ZERO,
+                kind,
+                place: super::Place::All,
+                length: std::time::Duration::from_millis(ended_ms - struck_ms),
+                dose: super::Dose::None,
+            },
+            victims: vec![victim.to_owned()],
+            struck: at(struck_ms),
+            ended: Some(at(ended_ms)),
+            held: Held::Nothing,
+        }
     }
 }

@@ -9,6 +9,7 @@ mod place;
 mod schedule;
 
 pub use blow::Blow;
+pub use hands::NoEffect;
 pub use kind::Kind;
 pub use place::{Lay, Place};
 pub use schedule::{Dose, Entry, Schedule};

@@ -5,29 +5,30 @@ use std::time::{Duration, Instant};
 
 use super::crew::Told;
 use super::verdict::Outcome;
-use super::{Blows, ms};
+use super::{Blows, excuse, ms};
 use crate::checker;
 use crate::cluster::Cluster;
 use crate::history::HistoryEntry;
 use crate::load::{Attempt, Record};
 use crate::nemesis::Kind;
 use crate::registers::{self, Operation};
-use crate::sampler::{self, Excuse};
+use crate::sampler;
 use crate::trial::{EXPOSED, LAG_MAX};
+use crate::wait;
 
-/// A guard that was frozen kills what it has to within this after it runs again; a primary that
-/// somebody promoted by hand is fenced within this.
-const SETTLED_WITHIN: Duration = Duration::from_secs(3);
+/// A server whose connections are all in use by clients that reconnect is asked again until then.
+const SCANNED_WITHIN: Duration = Duration::from_secs(30);
 
-/// `known` is the length of the journal before the round.
+/// `known` is the highest epoch in the journal before the round: the journal forgets its oldest entries,
+/// so that its length tells nothing.
 pub(super) async fn judge(
     cluster: &Cluster,
     told: &Told,
     blows: &Blows,
-    known: usize,
+    known: Option<u64>,
     began: Instant,
 ) -> anyhow::Result<Outcome> {
-    let (wrong, excused) = sampler::judge(&told.seen, &excuses(blows, told.origin));
+    let (wrong, excused) = sampler::judge(&told.seen, &excuse::excuses(blows, told.origin));
     let (all, _) = sampler::judge(&told.seen, &[]);
     let mut outcome = Outcome {
         uncovered: all.into_iter().filter(|one| !wrong.contains(one)).collect(),
@@ -36,18 +37,18 @@ pub(super) async fn judge(
         struck: blows.len(),
         reads: told.reads.len(),
         samples: told.seen.writes.len(),
+        direct: told.seen.direct(),
+        gates: told.seen.open.len(),
         worst_gap_ms: ms(worst_gap(told, began)),
         ..Outcome::default()
     };
-    match scan(cluster, told).await {
-        Ok((present, journal)) => rows(
-            &mut outcome,
-            told,
-            &present,
-            journal.get(known..).unwrap_or_default(),
-            &destroyed(blows),
-        ),
-        Err(error) => outcome.wrong.push(format!("no scan: {error:#}")),
+    match wait::until("a scan", SCANNED_WITHIN, || scan(cluster, told)).await {
+        Ok((present, mut journal)) => {
+            journal.retain(|entry| Some(entry.epoch) > known);
+            rows(&mut outcome, told, &present, &journal, &destroyed(blows));
+        }
+        // Whether the cluster is well is asked apart.
+        Err(error) => outcome.missed.push(format!("no scan: {error:#}")),
     }
     Ok(outcome)
 }
@@ -129,62 +130,6 @@ fn moved(told: &Told) -> Vec<Attempt> {
         }));
     }
     all
-}
-
-/// What no promise covers (design 4, P1; faults 56).
-fn excuses(blows: &Blows, origin: Instant) -> Vec<Excuse> {
-    let mut excuses = Vec::new();
-    for blow in blows {
-        let uncovered = match blow.entry.kind {
-            Kind::GuardFrozen | Kind::NodeFrozen | Kind::AllFrozen | Kind::PromotedByHand => true,
-            Kind::SidecarKilled
-            | Kind::GuardKilled
-            | Kind::PostmasterKilled
-            | Kind::BackendKilled
-            | Kind::NodeKilled
-            | Kind::AllKilled
-            | Kind::SidecarFrozen
-            | Kind::PostmasterFrozen
-            | Kind::HostCut
-            | Kind::SendingCut
-            | Kind::ReceivingCut
-            | Kind::PairCut
-            | Kind::RaftCut
-            | Kind::ReplicationCut
-            | Kind::ClientCut
-            | Kind::FlappingCut
-            | Kind::PacketLoss
-            | Kind::Latency
-            | Kind::PostgresFsyncError
-            | Kind::PostgresFsyncSlow
-            | Kind::StoreFsyncError
-            | Kind::StoreFsyncSlow
-            | Kind::WalDiskFull
-            | Kind::DataDiskFull
-            | Kind::StoreDiskFull
-            | Kind::StoreDamaged
-            | Kind::StoreDeleted
-            | Kind::StoreRestored
-            | Kind::WallClockStep
-            | Kind::WallClockRate
-            | Kind::CloneInterrupted
-            | Kind::RewindInterrupted
-            | Kind::Switchover
-            | Kind::StoppedByHand
-            | Kind::DataRemoved
-            | Kind::Mixed => false,
-        };
-        if !uncovered {
-            continue;
-        }
-        let until = blow.ended.unwrap_or_else(Instant::now) + SETTLED_WITHIN;
-        excuses.extend(blow.victims.iter().map(|victim| Excuse {
-            member: victim.clone(),
-            from: blow.struck.saturating_duration_since(origin),
-            until: until.saturating_duration_since(origin),
-        }));
-    }
-    excuses
 }
 
 /// The longest time without an acknowledgement to anybody, from the first fault on.

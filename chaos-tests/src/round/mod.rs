@@ -2,6 +2,7 @@
 //! cluster has to come together again, and what everybody was told is held against what is there.
 
 mod crew;
+mod excuse;
 mod judge;
 mod play;
 mod verdict;
@@ -33,54 +34,82 @@ pub async fn run(
     let prepared = nemesis::prepare(cluster, schedule)
         .await
         .context("before the round")?;
-    let known = cluster.history().await?.len();
+    let journal = cluster.history().await?;
+    let known = journal.iter().map(|entry| entry.epoch).max();
     let crew = Crew::begin(cluster, number).await?;
     crew.advance(ROWS, SERVICE_WITHIN).await?;
     let began = Instant::now();
-    let (blows, missed) = play::play(cluster, schedule, &prepared).await;
+    let played = play::play(cluster, schedule, &prepared).await;
     let healed = Instant::now();
-    let mut wrong = come_together(cluster, &crew).await;
+    let mut ending = come_together(cluster, &crew).await;
     let told = crew.end().await?;
-    if wrong.is_empty()
+    if ending == Ending::default()
         && let Err(error) = cluster
             .ends_in_one_primary_and_all_streaming(CONVERGED_WITHIN)
             .await
     {
-        wrong.push(format!("no convergence: {error:#}"));
+        ending.wrong.push(format!("no convergence: {error:#}"));
     }
-    let mut outcome = judge::judge(cluster, &told, &blows, known, began).await?;
-    outcome.wrong.splice(0..0, wrong);
+    let mut outcome = judge::judge(cluster, &told, &played.blows, known, began).await?;
+    outcome.wrong.splice(0..0, ending.wrong);
+    outcome.missed.extend(ending.missed);
+    outcome.missed.extend(played.missed);
     if schedule.kind == Kind::Mixed && outcome.struck > 0 {
-        // What an earlier fault has felled cannot be struck again.
-        outcome.idle = missed;
+        // What an earlier fault has felled or cut off cannot be struck again.
+        outcome.idle = played.idle;
     } else {
-        outcome.missed = missed;
+        outcome.missed.extend(played.idle);
     }
     outcome.converged_ms = ms(healed.elapsed());
     Ok(outcome)
 }
 
+/// How a round ended for the members.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Ending {
+    /// What the cluster did not do.
+    wrong: Vec<String>,
+    /// What the harness could not do.
+    missed: Vec<String>,
+}
+
+impl Ending {
+    fn wrong(what: String) -> Self {
+        Self {
+            wrong: vec![what],
+            ..Self::default()
+        }
+    }
+
+    fn missed(what: String) -> Self {
+        Self {
+            missed: vec![what],
+            ..Self::default()
+        }
+    }
+}
+
 /// Service first, then all members.
-async fn come_together(cluster: &mut Cluster, crew: &Crew) -> Vec<String> {
+async fn come_together(cluster: &mut Cluster, crew: &Crew) -> Ending {
     if let Some(network) = &cluster.network
         && let Err(error) = network.heal()
     {
-        return vec![format!("the network cannot be healed: {error:#}")];
+        return Ending::missed(format!("the network cannot be healed: {error:#}"));
     }
     if let Err(error) = cluster.restart_fallen() {
-        return vec![format!("a member cannot be started: {error:#}")];
+        return Ending::missed(format!("a member cannot be started: {error:#}"));
     }
     if let Err(error) = crew.advance(ROWS, SERVICE_WITHIN).await {
-        return vec![format!("no service: {error:#}")];
+        return Ending::wrong(format!("no service: {error:#}"));
     }
     let within = Instant::now() + CONVERGED_WITHIN;
     loop {
         // One that exits by itself is started again, as a service manager would.
         let _next_time = cluster.restart_fallen();
         match cluster.wait_healthy(Duration::from_secs(2)).await {
-            Ok(_) => return Vec::new(),
+            Ok(_) => return Ending::default(),
             Err(error) if Instant::now() > within => {
-                return vec![format!("no convergence: {error:#}")];
+                return Ending::wrong(format!("no convergence: {error:#}"));
             }
             Err(_) => {}
         }

@@ -4,21 +4,28 @@ use std::time::{Duration, Instant};
 
 use super::Blows;
 use crate::cluster::Cluster;
-use crate::nemesis::{Blow, Lay, Schedule};
+use crate::nemesis::{Blow, Lay, NoEffect, Schedule};
+
+/// What came of a schedule.
+#[derive(Default)]
+pub(super) struct Played {
+    /// What struck.
+    pub blows: Blows,
+    /// What found nothing to strike, or did nothing while it lasted, with the reason.
+    pub idle: Vec<String>,
+    /// What did not end as it should, with the reason.
+    pub missed: Vec<String>,
+}
 
 /// Strikes and ends everything in its time; a member that was made ready for a fault keeps it, whatever
-/// its role is by then. What struck, and what did not, with the reason.
-pub(super) async fn play(
-    cluster: &mut Cluster,
-    schedule: &Schedule,
-    prepared: &Lay,
-) -> (Blows, Vec<String>) {
+/// its role is by then.
+pub(super) async fn play(cluster: &mut Cluster, schedule: &Schedule, prepared: &Lay) -> Played {
     let began = Instant::now();
     let mut lay = prepared.clone();
-    let mut blows: Blows = Vec::new();
-    let mut missed = Vec::new();
+    let mut played = Played::default();
+    let alone = schedule.entries.len() == 1;
     for entry in &schedule.entries {
-        end_due(cluster, &mut blows, &mut missed, began + entry.at).await;
+        played.end_due(cluster, alone, began + entry.at).await;
         sleep_until(began + entry.at).await;
         lay.refresh(cluster).await;
         let at = if entry.kind.is_prepared() {
@@ -34,32 +41,31 @@ pub(super) async fn play(
                     entry.kind.name(),
                     blow.victims
                 );
-                blows.push(blow);
+                played.blows.push(blow);
             }
-            Err(error) => missed.push(format!("{error:#}")),
+            Err(error) => played.idle.push(format!("{error:#}")),
         }
     }
     let last = Instant::now() + Duration::from_secs(3600);
-    end_due(cluster, &mut blows, &mut missed, last).await;
-    (blows, missed)
+    played.end_due(cluster, alone, last).await;
+    played
 }
 
-/// Ends, in order, what has to end before `until`.
-async fn end_due(
-    cluster: &mut Cluster,
-    blows: &mut Blows,
-    missed: &mut Vec<String>,
-    until: Instant,
-) {
-    loop {
-        let lasting = blows.iter_mut().filter(|blow| blow.ended.is_none());
-        let next = lasting.min_by_key(|blow| blow.struck + blow.entry.length);
-        let Some(blow) = next.filter(|blow| blow.struck + blow.entry.length < until) else {
-            return;
-        };
-        sleep_until(blow.struck + blow.entry.length).await;
-        if let Err(error) = blow.end(cluster).await {
-            missed.push(format!("{error:#}"));
+impl Played {
+    /// Ends, in order, what has to end before `until`.
+    async fn end_due(&mut self, cluster: &mut Cluster, alone: bool, until: Instant) {
+        loop {
+            let lasting = self.blows.iter_mut().filter(|blow| blow.ended.is_none());
+            let next = lasting.min_by_key(|blow| blow.struck + blow.entry.length);
+            let Some(blow) = next.filter(|blow| blow.struck + blow.entry.length < until) else {
+                return;
+            };
+            sleep_until(blow.struck + blow.entry.length).await;
+            match blow.end(cluster, alone).await {
+                Ok(()) => {}
+                Err(error) if error.is::<NoEffect>() => self.idle.push(format!("{error:#}")),
+                Err(error) => self.missed.push(format!("{error:#}")),
+            }
         }
     }
 }

@@ -50,6 +50,10 @@ pub struct Outcome {
     pub unjudged: Vec<String>,
     /// Writes of the sampler that were acknowledged.
     pub samples: usize,
+    /// Of these, the ones that went straight to a server.
+    pub direct: usize,
+    /// Answers of health checks that a gate is open.
+    pub gates: usize,
     /// Of these, direct ones that no promise covers: the guard was frozen, or somebody promoted by hand.
     pub excused: usize,
     /// What would be broken promises if these writes were covered by one, in words.
@@ -88,10 +92,17 @@ impl Outcome {
         if self.acknowledged < ACKNOWLEDGED_MIN {
             doubts.push(format!("only {} rows were acknowledged", self.acknowledged));
         }
-        if self.reads == 0 || self.samples == 0 || self.operations == 0 {
+        if self.reads == 0 || self.operations == 0 {
             doubts.push(format!(
-                "{} reads, {} samples, {} operations on registers",
-                self.reads, self.samples, self.operations
+                "{} reads, {} operations on registers",
+                self.reads, self.operations
+            ));
+        }
+        // Each of them looks for another promise that may be broken.
+        if self.samples == self.direct || self.direct == 0 || self.gates == 0 {
+            doubts.push(format!(
+                "{} samples, {} of them direct, {} open gates",
+                self.samples, self.direct, self.gates
             ));
         }
         doubts
@@ -108,6 +119,8 @@ mod tests {
             acknowledged: 1000,
             reads: 10,
             samples: 100,
+            direct: 50,
+            gates: 10,
             operations: 1000,
             ..Outcome::default()
         }
@@ -116,12 +129,14 @@ mod tests {
     #[test]
     fn what_proves_nothing_does_not_pass() {
         assert_eq!(good().verdict(), Verdict::Pass);
-        let doubtful: [fn(&mut Outcome); 7] = [
+        let doubtful: [fn(&mut Outcome); 9] = [
             |o| o.struck = 0,
             |o| o.missed = vec!["no guard".to_owned()],
             |o| o.acknowledged = 99,
             |o| o.reads = 0,
-            |o| o.samples = 0,
+            |o| o.samples = 50,
+            |o| o.direct = 0,
+            |o| o.gates = 0,
             |o| o.operations = 0,
             |o| o.unjudged = vec!["too long".to_owned()],
         ];

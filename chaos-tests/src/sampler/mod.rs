@@ -84,6 +84,14 @@ pub struct Seen {
     pub health_answers: u64,
 }
 
+impl Seen {
+    /// How many of the acknowledged writes went straight to a server.
+    pub fn direct(&self) -> usize {
+        let direct = |write: &&Write| matches!(write.via, Via::Direct(_));
+        self.writes.iter().filter(direct).count()
+    }
+}
+
 /// The looks, under way.
 pub struct Sampler {
     origin: Instant,

@@ -19,6 +19,18 @@ use crate::netns::{Cut, POSTGRES, RAFT, READ_ONLY, READ_WRITE};
 
 pub(super) use operator::switch_to;
 
+/// A fault that began and ended as it should, and met nothing: another one may have been in its way.
+#[derive(Debug)]
+pub struct NoEffect(String);
+
+impl std::fmt::Display for NoEffect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoEffect {}
+
 /// What has to be undone.
 pub(super) enum Held {
     /// Nothing.
@@ -128,7 +140,7 @@ pub(super) async fn begin(
 }
 
 /// Undoes it. An error where that failed, or where it had no effect while it lasted.
-pub(super) async fn end(cluster: &mut Cluster, held: Held) -> anyhow::Result<()> {
+pub(super) async fn end(cluster: &mut Cluster, held: Held, alone: bool) -> anyhow::Result<()> {
     match held {
         Held::Nothing => Ok(()),
         Held::Down(names) => processes::start(cluster, &names),
@@ -139,6 +151,6 @@ pub(super) async fn end(cluster: &mut Cluster, held: Held) -> anyhow::Result<()>
         Held::Ballast(ballast) => ballast.end(cluster).await,
         Held::OldStore(old) => old.put_back(cluster).await,
         Held::Clock(wrong) => clock::reset(cluster, wrong).await,
-        Held::Switchover(task) => operator::outcome(task).await,
+        Held::Switchover(task) => operator::outcome(task, alone).await,
     }
 }

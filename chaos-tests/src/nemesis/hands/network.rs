@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::Held;
+use super::{Held, NoEffect};
 use crate::cluster::Cluster;
 use crate::nemesis::Dose;
 use crate::netns::{Cut, Network, Relay};
@@ -29,7 +29,9 @@ pub(super) fn mend(cluster: &Cluster, cuts: &[Cut]) -> anyhow::Result<()> {
     for cut in cuts {
         dropped += network(cluster)?.mend(*cut)?;
     }
-    anyhow::ensure!(dropped > 0, "{cuts:?} dropped nothing");
+    if dropped == 0 {
+        return Err(NoEffect(format!("{cuts:?} dropped nothing")).into());
+    }
     Ok(())
 }
 
