@@ -35,6 +35,7 @@ pub mod round;
 pub mod sampler;
 pub mod scene;
 pub mod scratch;
+pub mod skip;
 pub mod sql;
 pub mod stamped;
 pub mod status;

@@ -2,9 +2,22 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::Context;
 use nix::sys::statvfs::statvfs;
+
+/// Why no file system can be mounted here, if so.
+pub fn obstacle() -> Option<String> {
+    static FOUND: OnceLock<Option<String>> = OnceLock::new();
+    let mounted = || -> anyhow::Result<()> {
+        let directory = tempfile::tempdir()?;
+        SmallDisk::over(directory.path(), 1).map(drop)
+    };
+    FOUND
+        .get_or_init(|| mounted().err().map(|error| format!("{error:#}")))
+        .clone()
+}
 
 /// A tmpfs over a directory; unmounted when dropped. Needs root.
 pub struct SmallDisk {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use pgha_chaos::footprint::Footprint;
 use pgha_chaos::member::Part;
-use pgha_chaos::mount::SmallDisk;
+use pgha_chaos::mount::{self, SmallDisk};
 use pgha_chaos::plain::Plain;
 use pgha_chaos::told::said_in_one_line;
-use pgha_chaos::{Cluster, ClusterOptions};
+use pgha_chaos::{Cluster, ClusterOptions, skip};
 
 const WITHIN: Duration = Duration::from_secs(90);
 /// A look that must not find what it looks for lasts this long.
@@ -103,12 +103,11 @@ async fn data_directories_of_different_clusters_at_formation() -> anyhow::Result
 /// The clone says so, is tried again, and is done once there is room; nobody else notices.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_disk_is_full_while_cloning() -> anyhow::Result<()> {
-    let mut cluster = Cluster::prepare(ClusterOptions::new(3))?;
-    if !cluster.account.switches() {
-        eprintln!("SKIPPED the_disk_is_full_while_cloning: mounting needs root");
-        cluster.finish();
+    if let Some(reason) = mount::obstacle() {
+        skip::say("the_disk_is_full_while_cloning", reason);
         return Ok(());
     }
+    let mut cluster = Cluster::prepare(ClusterOptions::new(3))?;
     let mount = cluster.scratch.path().join("small");
     cluster.account.directory(&mount, 0o700)?;
     let disk = SmallDisk::over(&mount, 10)?;

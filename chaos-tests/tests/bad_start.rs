@@ -7,6 +7,7 @@ use std::path::Path;
 
 use pgha_chaos::plain;
 use pgha_chaos::scene::Scene;
+use pgha_chaos::skip;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_is_taken() -> anyhow::Result<()> {
@@ -43,7 +44,7 @@ async fn the_data_directory_is_not_ours_to_use() -> anyhow::Result<()> {
     if scene.cluster.account.switches() {
         of_another_user(&scene, &postgres).await?;
     } else {
-        eprintln!("SKIPPED of_another_user: this is not root");
+        skip::say("of_another_user", "this is not root");
     }
     scene.returns().await
 }

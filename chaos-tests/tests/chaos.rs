@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pgha_chaos::nemesis::{Dose, Entry, Kind, Place, Schedule};
 use pgha_chaos::round::{self, Outcome, Verdict};
-use pgha_chaos::{Cluster, ClusterOptions, campaign, netns};
+use pgha_chaos::{Cluster, ClusterOptions, campaign, netns, skip};
 
 /// Another one is another test: each schedule is drawn from it.
 const SEED: u64 = 1;
@@ -27,7 +27,7 @@ async fn play(test: &str, schedules: &[Schedule]) -> anyhow::Result<Vec<Outcome>
     for (number, schedule) in (1..).zip(schedules) {
         let kind = schedule.kind;
         if let Some(reason) = kind.obstacle() {
-            eprintln!("SKIPPED {test}, {}: {reason}", kind.name());
+            skip::say(&format!("{test}, {}", kind.name()), reason);
             continue;
         }
         eprintln!("{}, {schedule}", kind.name());

