@@ -67,12 +67,14 @@ pub enum Command {
     /// Goes on with one member after the quorum was lost for ever. Written by the rewrite of that
     /// member's store, never proposed.
     Recover(Recover),
-    /// What an epoch's end cost, as found on the old primary.
+    /// A tail that an epoch does without, as found on a member that has it.
     Lost {
         /// The epoch that began with the loss.
         epoch: Epoch,
         /// The range.
         range: LostRange,
+        /// Who has it.
+        by: MemberName,
     },
 }
 

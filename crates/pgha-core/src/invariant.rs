@@ -271,12 +271,20 @@ pub fn loss_reported(
     let covered = |range: LostRange| {
         missing.end > range.from && (missing.end <= range.to || (!final_only && !range.is_final))
     };
-    // A primary that was named and never opened may have cost it.
-    let between =
-        |entry: &&JournalEntry| entry.epoch > missing.written && entry.epoch <= missing.epoch;
+    let losing = journal.iter().find(|entry| entry.epoch == missing.epoch);
+    let left_at = losing.and_then(|entry| entry.fork_lsn);
+    let tells = |entry: &&JournalEntry| {
+        // A primary that was named and never opened may have cost it; and the tail that two epochs do
+        // without, from that point or before, is told for the later one.
+        let before = entry.epoch <= missing.epoch;
+        let same = entry
+            .lost
+            .is_some_and(|lost| left_at.is_none_or(|left| lost.from <= left));
+        entry.epoch > missing.written && (before || same)
+    };
     let ranges: Vec<_> = journal
         .iter()
-        .filter(between)
+        .filter(tells)
         .filter_map(|e| e.lost)
         .collect();
     if ranges.iter().copied().any(covered) || (ranges.is_empty() && !final_only) {

@@ -150,7 +150,7 @@ pub struct LostRange {
     pub from: Lsn,
     /// End of the old line as far as known.
     pub to: Lsn,
-    /// Whether `to` was read from the old primary itself.
+    /// Whether the data of the primary that served last was read: otherwise there may be more.
     pub is_final: bool,
 }
 
@@ -160,23 +160,26 @@ impl LostRange {
         self.from.bytes_behind(self.to)
     }
 
-    /// Whether nothing more is told by `other`: an estimate tells less than what was read.
-    pub fn covers(&self, other: &Self) -> bool {
-        self.is_final && (other.bytes() == 0 || (self.from <= other.from && other.to <= self.to))
+    /// Whether all of `other` lies in it.
+    pub const fn holds(&self, other: &Self) -> bool {
+        other.bytes() == 0 || (self.from.0 <= other.from.0 && other.to.0 <= self.to.0)
     }
 
-    /// What both tell. Several members may have a tail that one epoch does without, on timelines that
-    /// were left at the same point; an estimate gives way to what was read.
+    /// What both tell: each is a tail that somebody had, or was told of, and that is not in the new
+    /// line. Several members may have one, on timelines that were left at the same point.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
-        if self.is_final && other.is_final {
-            return Self {
+        let is_final = self.is_final || other.is_final;
+        let range = if self.holds(&other) {
+            self
+        } else {
+            Self {
                 from: self.from.min(other.from),
                 to: self.to.max(other.to),
-                is_final: true,
-            };
-        }
-        if self.is_final { self } else { other }
+                is_final,
+            }
+        };
+        Self { is_final, ..range }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Judges the run: promises after every step, acknowledged writes at every opening, recovery at the
 //! end.
 
+use std::mem::Discriminant;
+
 use pgha_core::command::Primary;
 use pgha_core::invariant::{self, Violation};
 use pgha_core::{ClusterState, Epoch, Lsn, Phase, TimelineId};
@@ -67,6 +69,17 @@ pub enum Failure {
         /// What.
         action: String,
     },
+}
+
+impl Failure {
+    /// Which rule was broken, whoever broke it.
+    pub fn rule(&self) -> (Discriminant<Self>, Option<Discriminant<Violation>>) {
+        let violation = match self {
+            Self::Promise(violation) => Some(std::mem::discriminant(violation)),
+            _ => None,
+        };
+        (std::mem::discriminant(self), violation)
+    }
 }
 
 /// A write that a client was told to be done.

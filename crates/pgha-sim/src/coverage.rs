@@ -19,7 +19,7 @@ pub const EVENTFUL: &str = "run with three changes of primary";
 /// a loss in an unknown epoch (one state machine decides both), of an epoch beyond belief (nobody lies), and
 /// the cause `promotion_failed` (a primary that holds its lease for a minute and neither opens nor gives
 /// up): these have tests of their own beside the code.
-const MET: [&str; 78] = [
+const MET: [&str; 80] = [
     "acknowledged write",
     "action Adopt",
     "action Assume",
@@ -60,6 +60,8 @@ const MET: [&str; 78] = [
     "job failed rewind",
     "job failed settle",
     "late commit",
+    "loss judged",
+    "loss of destroyed data judged",
     "lost write",
     "membership joint",
     "membership settled",

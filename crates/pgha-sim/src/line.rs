@@ -21,7 +21,8 @@ impl World {
             .index_of(target)
             .filter(|_| entry.primary.as_ref() == Some(target));
         if let Some(data) = node.and_then(|node| self.nodes[node].disk.data.as_ref()) {
-            self.ordered_line = data.wal.iter().map(|record| record.chain).collect();
+            let line = data.wal.iter().map(|record| record.chain).collect();
+            self.ordered_lines.push(line);
         }
     }
 
@@ -60,7 +61,7 @@ impl World {
             return;
         };
         self.line_owner = Some((node, epoch));
-        self.ordered_line.clear();
+        self.ordered_lines.clear();
         if let Some(data) = &self.nodes[node].disk.data {
             self.line = data.wal.iter().map(|record| record.chain).collect();
         }
@@ -83,7 +84,7 @@ impl World {
             let common = inherited.min(line.len());
             common == 0 || line[common - 1] == data.wal[common - 1].chain
         };
-        let ordered = !self.ordered_line.is_empty() && is_on(&self.ordered_line);
+        let ordered = self.ordered_lines.iter().any(|line| is_on(line));
         if !is_on(&self.line) && !ordered {
             let why = format!(
                 "its data is not on the cluster's line ({inherited} records, the line has {})",
@@ -104,7 +105,11 @@ impl World {
                 .wal
                 .get(write.index)
                 .is_some_and(|r| r.chain == write.chain);
-            if write.lost_in.is_none() && !there {
+            if there {
+                // A primary that never got known as opened may have done without it, and its
+                // successor goes on from where it was.
+                write.lost_in = None;
+            } else if write.lost_in.is_none() {
                 write.lost_in = Some(epoch);
                 missing.push(MissingWrite {
                     end: write.end,
@@ -114,7 +119,7 @@ impl World {
                 });
             }
         }
-        if self.profile.synchronous && self.ordered_line.is_empty() && !missing.is_empty() {
+        if self.profile.synchronous && self.ordered_lines.is_empty() && !missing.is_empty() {
             let lost = missing.len();
             return self.fail(Failure::SynchronousLoss { epoch, lost });
         }
@@ -142,10 +147,16 @@ impl World {
                     timeline: write.timeline,
                     epoch: write.lost_in?,
                 };
-                Some((missing, self.nodes[write.node].wiped))
+                let node = &self.nodes[write.node];
+                Some((missing, node.wiped || node.by_hand))
             })
             .collect();
         for (missing, wiped) in lost {
+            self.count(if wiped {
+                "loss of destroyed data judged"
+            } else {
+                "loss judged"
+            });
             let checked = invariant::loss_reported(&missing, &self.truth.journal, !wiped);
             self.check(checked);
         }

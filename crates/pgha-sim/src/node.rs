@@ -45,6 +45,8 @@ pub struct Node {
     pub straggler: Option<(Epoch, Nanos)>,
     /// It was ever wiped: what it lost cannot be told any more.
     pub wiped: bool,
+    /// It was ever promoted by hand: what it had before may be behind a timeline that proves nothing.
+    pub by_hand: bool,
     /// When it thawed last.
     pub thawed: Nanos,
     /// Commits are applied late here.

@@ -58,6 +58,7 @@ impl World {
             return;
         }
         let timeline = data.newest_history.max(data.timeline()).next();
+        n.by_hand = true;
         postgres.writable = true;
         postgres.receiver = None;
         data.was_primary = true;

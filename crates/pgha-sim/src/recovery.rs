@@ -55,9 +55,6 @@ impl World {
                 self.operator_helps(healed);
             }
         }
-        if self.is_over() {
-            self.check_losses();
-        }
     }
 
     /// Whether the run has come to its end.

@@ -61,6 +61,9 @@ pub fn run(seed: u64, mutant: Option<Mutant>, tracing: bool) -> Outcome {
 pub fn run_with(seed: u64, options: &Options) -> Outcome {
     let mut world = World::new(seed, shape_of(seed), options);
     while world.step() {}
+    if world.failure.is_none() {
+        world.check_losses();
+    }
     if world.changes_of_primary() >= CHANGES_MIN {
         world.count(EVENTFUL);
     }

@@ -31,7 +31,7 @@ pub struct Shrunk {
 pub fn shrink(seed: u64, mutant: Option<Mutant>) -> Option<Shrunk> {
     let whole = run(seed, mutant, false);
     let mut failure = whole.failure?;
-    let same = std::mem::discriminant(&failure.0);
+    let rule = failure.0.rule();
     let mut kept: Vec<usize> = (0..whole.plan.len()).collect();
     let mut runs = 1;
     let mut attempt = |left: &[usize]| {
@@ -42,7 +42,7 @@ pub fn shrink(seed: u64, mutant: Option<Mutant>) -> Option<Shrunk> {
         };
         runs += 1;
         let outcome = run_with(seed, &options).failure;
-        let outcome = outcome.filter(|(found, _)| std::mem::discriminant(found) == same);
+        let outcome = outcome.filter(|(found, _)| found.rule() == rule);
         (outcome, runs < RUNS_MAX)
     };
     // Zeller and Hildebrandt 2002, "Simplifying and isolating failure-inducing input".

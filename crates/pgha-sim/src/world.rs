@@ -65,8 +65,8 @@ pub struct World {
     pub truth: ClusterState,
     /// The records of the cluster's line, by chain.
     pub line: Vec<u64>,
-    /// The history that an operator chose against it, until somebody opened.
-    pub ordered_line: Vec<u64>,
+    /// The histories that operators chose against it, until somebody opened.
+    pub ordered_lines: Vec<Vec<u64>>,
     /// Who writes it, in which epoch.
     pub line_owner: Option<(usize, Epoch)>,
     /// Acknowledged writes.
@@ -139,7 +139,7 @@ impl World {
             raft: Raft::default(),
             truth: ClusterState::default(),
             line: Vec::new(),
-            ordered_line: Vec::new(),
+            ordered_lines: Vec::new(),
             line_owner: None,
             acknowledged: Vec::new(),
             opened: BTreeSet::new(),
@@ -387,6 +387,7 @@ fn node(index: usize, witness: bool, rng: &mut StdRng) -> Node {
         sidecar: None,
         straggler: None,
         wiped: false,
+        by_hand: false,
         thawed: 0,
         apply_slow: false,
         disk_stalls: false,

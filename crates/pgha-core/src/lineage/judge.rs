@@ -111,6 +111,19 @@ impl Lineage {
             })
     }
 
+    /// How much of the line that ends in `timeline` a position has: its end, or where the two part.
+    pub fn shared(&self, position: &Position, timeline: TimelineId) -> Lsn {
+        let paths = self.path_to(timeline).zip(self.path_to(position.timeline));
+        let parted = paths.and_then(|(path, own)| {
+            own.iter().rev().find_map(|(candidate, left)| {
+                let (_, ours) = path.iter().find(|(t, _)| t == candidate)?;
+                Some(left.iter().chain(ours).copied().min())
+            })
+        });
+        let parted = parted.flatten();
+        parted.map_or(position.end, |parted| parted.min(position.end))
+    }
+
     fn last_common(&self, timeline: TimelineId, path: &[(TimelineId, Option<Lsn>)]) -> Lsn {
         let Some(own) = self.path_to(timeline) else {
             // Promoted by hand: where it left is in its own history file, which pg_rewind reads.

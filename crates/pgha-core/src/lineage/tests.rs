@@ -118,7 +118,40 @@ fn what_is_given_up_is_told_with_the_epoch_that_left_it() {
         Some((Epoch(3), range(200, 230)))
     );
     assert_eq!(told(&position(2, 200, &[(2, "b")])), None);
+    // A promotion that died before its row was stored had the tail of its parent.
+    let mut attempt = lineage.clone();
+    attempt.forks.insert(TimelineId(5), fork(2, 240, "y"));
+    let without_row = position(5, 245, &[(2, "b")]);
+    assert_eq!(
+        attempt.given_up(&without_row, TimelineId(4)),
+        Some((Epoch(3), range(200, 240)))
+    );
+    // An operator who goes back to timeline 4 gives up what was written on a later one.
+    attempt.forks.insert(TimelineId(6), fork(4, 400, "z"));
+    let later = attempt.forks.get_mut(&TimelineId(6)).unwrap();
+    later.epoch = Epoch(7);
+    let row = attempt.forks.get_mut(&TimelineId(5)).unwrap();
+    row.epoch = Epoch(6);
+    assert_eq!(
+        attempt.given_up(&position(5, 260, &[(2, "b"), (5, "y")]), TimelineId(6)),
+        Some((Epoch(7), range(200, 260)))
+    );
     assert_eq!(told(&position(7, 900, &[])), None);
+}
+
+#[test]
+fn what_two_lines_share() {
+    let lineage = lineage();
+    // Timeline 1 was left at 100, timeline 2 at 150 for 3 and at 200 for 4.
+    let shared = |timeline, end, with| lineage.shared(&position(timeline, end, &[]), with);
+    assert_eq!(shared(1, 90, TimelineId(4)), Lsn(90));
+    assert_eq!(shared(1, 130, TimelineId(4)), Lsn(100));
+    assert_eq!(shared(2, 230, TimelineId(2)), Lsn(230));
+    assert_eq!(shared(2, 230, TimelineId(4)), Lsn(200));
+    assert_eq!(shared(3, 500, TimelineId(4)), Lsn(150));
+    assert_eq!(shared(4, 500, TimelineId(3)), Lsn(150));
+    // Of what was never assigned nothing is known but its end.
+    assert_eq!(shared(7, 500, TimelineId(4)), Lsn(500));
 }
 
 #[test]

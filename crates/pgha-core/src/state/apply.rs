@@ -47,7 +47,7 @@ impl ClusterState {
                 member,
             } => self.put_member(name, *replaces, member),
             Command::Recover(recover) => self.recover(index, recover),
-            Command::Lost { epoch, range } => self.lost(*epoch, *range),
+            Command::Lost { epoch, range, by } => self.lost(*epoch, *range, by),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::refusal::{Applied, Refusal};
 use super::{ClusterState, Handover, LastPrimary, Phase, PrimaryRecord, Revoked};
 use crate::command::{Opened, Primary, Revoke};
-use crate::journal::{Cause, JOURNAL_ENTRIES_MAX, JournalEntry, LostRange};
+use crate::journal::{Cause, JOURNAL_ENTRIES_MAX, JournalEntry};
 use crate::lineage::{Fork, Lineage};
 use crate::{Epoch, MemberName, StartKind};
 
@@ -187,25 +187,13 @@ impl ClusterState {
         }
     }
 
-    pub(super) fn lost(&mut self, epoch: Epoch, range: LostRange) -> Applied {
-        let entry = self
-            .journal_entry(epoch)
-            .ok_or(Refusal::NoSuchEpoch(epoch))?;
-        entry.lost = match entry.lost {
-            Some(known) if known.covers(&range) => Some(known),
-            Some(known) if range.bytes() > 0 => Some(known.with(range)),
-            Some(_) | None => (range.bytes() > 0).then_some(range),
-        };
-        Ok(())
-    }
-
     pub(super) fn journal_push(&mut self, entry: JournalEntry) {
         self.journal.push(entry);
         let surplus = self.journal.len().saturating_sub(JOURNAL_ENTRIES_MAX);
         self.journal.drain(..surplus);
     }
 
-    fn journal_entry(&mut self, epoch: Epoch) -> Option<&mut JournalEntry> {
+    pub(super) fn journal_entry(&mut self, epoch: Epoch) -> Option<&mut JournalEntry> {
         self.journal
             .iter_mut()
             .rev()

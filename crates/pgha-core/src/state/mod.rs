@@ -2,6 +2,7 @@
 
 mod apply;
 mod change;
+mod loss;
 mod recover;
 mod refusal;
 

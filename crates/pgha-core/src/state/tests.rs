@@ -20,7 +20,7 @@ struct Draw {
 
 fn draw() -> impl Strategy<Value = Draw> {
     let beyond = prop_oneof![6 => Just(0), 1 => -2_i64..3];
-    (0_u8..15, 1_u64..5, beyond, 0_u32..4).prop_map(|(what, node, beyond, small)| Draw {
+    (0_u8..16, 1_u64..5, beyond, 0_u32..4).prop_map(|(what, node, beyond, small)| Draw {
         what,
         node,
         beyond,
@@ -112,6 +112,15 @@ fn command(state: &ClusterState, draw: Draw) -> Command {
             survivor: node,
             at: String::new(),
         }),
+        14 => Command::Lost {
+            epoch,
+            range: LostRange {
+                from: Lsn(draw.node),
+                to: Lsn(u64::from(draw.small) * 2),
+                is_final: true,
+            },
+            by: node,
+        },
         _ => Command::PutMember {
             replaces: state.members.get(&node).map(|known| known.raft_id),
             member: member(draw.node, 10 * draw.node + u64::from(draw.small)),
@@ -244,7 +253,7 @@ fn a_drawn_sequence_opens_a_promoted_primary() {
         (2, 1, 2),
         (5, 2, 1),
         (8, 2, 2),
-        (14, 4, 0),
+        (15, 4, 0),
     ] {
         step(&mut two, what, node, small);
     }
@@ -258,8 +267,63 @@ fn a_drawn_sequence_opens_a_promoted_primary() {
     let lost = Command::Lost {
         epoch: Epoch(2),
         range,
+        by: "n1".into(),
     };
     two.deliver(&lost).expect("accepted");
+}
+
+/// A renewal told how far the old primary came, and its data is gone: the shorter tail of another
+/// member is not all that was lost.
+#[test]
+fn only_who_served_last_tells_all_that_was_lost() {
+    let range = |to, is_final| LostRange {
+        from: Lsn(1000),
+        to: Lsn(to),
+        is_final,
+    };
+    let entry = |epoch, primary: &str, opened, lost| JournalEntry {
+        primary: Some(primary.into()),
+        opened,
+        lost,
+        ..JournalEntry::begun(Epoch(epoch), Cause::Formation, String::new())
+    };
+    let mut state = ClusterState {
+        journal: vec![
+            entry(1, "n1", true, None),
+            entry(3, "n3", true, Some(range(1200, false))),
+        ],
+        ..ClusterState::default()
+    };
+    let tells = |state: &mut ClusterState, to, by: &str| {
+        let by = MemberName::from(by);
+        let known = state.has_journaled(Epoch(3), &range(to, true), &by);
+        state.lost(Epoch(3), range(to, true), &by).unwrap();
+        assert!(state.has_journaled(Epoch(3), &range(to, true), &by));
+        (known, state.journal[1].lost)
+    };
+    assert_eq!(
+        tells(&mut state, 1050, "n2"),
+        (true, Some(range(1200, false)))
+    );
+    assert_eq!(
+        tells(&mut state, 1250, "n4"),
+        (false, Some(range(1250, false)))
+    );
+    assert_eq!(
+        tells(&mut state, 1230, "n1"),
+        (false, Some(range(1250, true)))
+    );
+    assert_eq!(
+        tells(&mut state, 1300, "n4"),
+        (false, Some(range(1300, true)))
+    );
+    // Whoever was named since may have served unknown to the log.
+    state.journal[1].lost = None;
+    state.journal.insert(1, entry(2, "n2", false, None));
+    state
+        .lost(Epoch(3), range(1200, true), &"n1".into())
+        .unwrap();
+    assert_eq!(state.journal[2].lost, Some(range(1200, false)));
 }
 
 /// The promotion that it was assigned for came to nothing, and may have written on it all the same (P6).

@@ -110,7 +110,7 @@ pub(crate) fn lines(entry: &JournalEntry) -> Vec<String> {
             if lost.is_final {
                 "read from the old primary"
             } else {
-                "last known at the change"
+                "as far as is known: the old primary's own data was not read"
             }
         )),
         None if matches!(entry.cause, Cause::QuorumRecovered { .. }) => {

@@ -30,7 +30,7 @@ pub(super) fn choose<'a, 'b>(
     let fit = || candidates.iter().filter(|c| c.refused.is_none());
     match (&revoked.cause, &revoked.target) {
         (Cause::Switchover, target) => {
-            let complete = |c: &&Candidate<'_>| is_complete(reports, revoked, c);
+            let complete = |c: &&Candidate<'_>| is_complete(input, reports, revoked, c);
             let wanted = |c: &&Candidate<'_>| target.as_ref().is_none_or(|t| *t == c.report.name);
             let next = fit().filter(complete).filter(wanted);
             if let Some(next) = next.max_by_key(|c| rank(input, revoked, c))
@@ -57,7 +57,7 @@ pub(super) fn choose<'a, 'b>(
         }
         (_, None) => {
             if let Some(former) = fit().find(|c| former_is_preferred(input, revoked, c)) {
-                let others = fit().filter(|c| is_complete(reports, revoked, c));
+                let others = fit().filter(|c| is_complete(input, reports, revoked, c));
                 let other = others.max_by_key(|c| rank(input, revoked, c));
                 match auto(input, former, other, waiting) {
                     Some(chosen) => return Choice::Elect(chosen),
@@ -73,7 +73,8 @@ pub(super) fn choose<'a, 'b>(
     let Some(best) = best else {
         return nobody(candidates);
     };
-    let lacks_something = !best.standing.former_primary && !is_complete(reports, revoked, best);
+    let lacks_something =
+        !best.standing.former_primary && !is_complete(input, reports, revoked, best);
     if returning && lacks_something {
         return Choice::Wait;
     }

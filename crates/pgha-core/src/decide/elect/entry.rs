@@ -4,7 +4,7 @@ use super::super::input::step;
 use super::super::plan::Reports;
 use super::Input;
 use super::candidate::Candidate;
-use super::lag::known_end;
+use super::lag::{has, known_end};
 use crate::StartKind;
 use crate::command::Primary;
 use crate::journal::{Evidence, LostRange, Step};
@@ -27,7 +27,7 @@ pub(super) fn entry(
     let promoted = kind == StartKind::Promotion;
     let end = standing.position.end;
     let lost = LostRange {
-        from: end,
+        from: has(input, revoked, &standing.position),
         to: known_end(reports, revoked).lsn,
         is_final: false,
     };

@@ -4,6 +4,7 @@ use super::super::plan::Reports;
 use super::Input;
 use super::candidate::Candidate;
 use crate::Lsn;
+use crate::lineage::Position;
 use crate::report::Standing;
 use crate::state::{PrimaryRecord, Revoked};
 
@@ -26,6 +27,7 @@ pub(super) struct KnownEnd {
 
 /// Whether a replica received all that the old primary wrote before it stopped in peace.
 pub(super) fn is_complete(
+    input: &Input<'_>,
     reports: &Reports<'_>,
     revoked: &Revoked,
     candidate: &Candidate<'_>,
@@ -33,7 +35,7 @@ pub(super) fn is_complete(
     let known = known_end(reports, revoked);
     !candidate.standing.former_primary
         && known.is_told
-        && candidate.standing.position.end >= known.lsn
+        && has(input, revoked, &candidate.standing.position) >= known.lsn
 }
 
 /// How far behind what a quorum has seen a candidate is, where that is more than allowed (P3). A
@@ -53,11 +55,20 @@ pub(super) fn behind(
         return Some(Behind::Unknown);
     }
     let limit_bytes = input.state.settings.max_lag_on_failover;
-    let lag_bytes = candidate.standing.position.end.bytes_behind(known.lsn);
+    let lag_bytes = has(input, revoked, &candidate.standing.position).bytes_behind(known.lsn);
     (lag_bytes > limit_bytes).then_some(Behind::TooFar {
         lag_bytes,
         limit_bytes,
     })
+}
+
+/// How much a position has of what the old primary had. Where an operator went back to another line,
+/// or a promotion was given up, the two may have parted long before the end of either.
+pub(super) fn has(input: &Input<'_>, revoked: &Revoked, position: &Position) -> Lsn {
+    match &revoked.previous {
+        Some(previous) => input.state.lineage.shared(position, previous.timeline),
+        None => position.end,
+    }
 }
 
 /// The end of the old primary's WAL as far as anybody here knows.

@@ -25,8 +25,7 @@ pub(super) fn journaled(input: &Input<'_>) -> bool {
     let Some((epoch, range)) = tell::about_to_be_lost(input) else {
         return true;
     };
-    let entry = input.state.journal.iter().find(|e| e.epoch == epoch);
-    entry.is_none_or(|entry| entry.lost.is_some_and(|lost| lost.covers(&range)))
+    input.state.has_journaled(epoch, &range, &input.me.name)
 }
 
 /// Before its first checkpoint the primary's control file still names its old timeline, and a

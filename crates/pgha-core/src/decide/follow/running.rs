@@ -70,7 +70,7 @@ pub(super) fn running(input: &Input<'_>, record: &PrimaryRecord, decision: &mut 
                 Reason::WaitingForCheckpoint,
             );
         }
-        Verdict::Diverged { .. } if !journaled(input) => {
+        Verdict::Diverged { .. } | Verdict::Impostor { .. } if !journaled(input) => {
             decision.is(Role::Replica, MemberState::Fenced, Reason::Diverged);
         }
         Verdict::Diverged { .. } | Verdict::Impostor { .. } if record.opened => {

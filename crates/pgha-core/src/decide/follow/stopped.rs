@@ -34,7 +34,7 @@ pub(super) fn stopped(input: &Input<'_>, record: &PrimaryRecord, decision: &mut 
         .as_ref()
         .map(|p| judge(input, record, p));
     match verdict {
-        Some(Verdict::Diverged { .. }) if !journaled(input) => {
+        Some(Verdict::Diverged { .. } | Verdict::Impostor { .. }) if !journaled(input) => {
             decision.is(Role::None, MemberState::Stopped, Reason::Diverged);
         }
         Some(Verdict::Diverged { .. }) if input.raft.quorum => rewind(input, record, decision),

@@ -47,19 +47,15 @@ pub(super) fn watch(
     transfer_leadership(input, reports, record, decision);
 }
 
-/// The old primary is back and has said what was lost with it.
+/// Somebody is back and has said what is lost with it.
 fn lost(input: &Input<'_>, reports: &Reports<'_>, decision: &mut Decision) {
-    let found = reports
-        .all_fresh()
-        .filter_map(|report| report.lost)
-        .find(|(epoch, range)| {
-            input.state.journal.iter().any(|entry| {
-                entry.epoch == *epoch && entry.lost.is_none_or(|known| !known.covers(range)) && {
-                    range.bytes() > 0 || entry.lost.is_some()
-                }
-            })
-        });
-    if let Some((epoch, range)) = found {
-        propose(Command::Lost { epoch, range }, decision);
+    let mut told = reports.all_fresh().filter_map(|report| {
+        let (epoch, range) = report.lost?;
+        let by = report.name.clone();
+        Some(Command::Lost { epoch, range, by })
+            .filter(|_| !input.state.has_journaled(epoch, &range, &report.name))
+    });
+    if let Some(command) = told.next() {
+        propose(command, decision);
     }
 }

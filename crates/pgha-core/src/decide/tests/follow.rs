@@ -42,6 +42,7 @@ fn a_tail_is_told_and_kept_until_it_is_in_the_journal() {
     scene.apply(Command::Lost {
         epoch: Epoch(2),
         range,
+        by: name(1),
     });
     assert_eq!(scene.decide().actions, [Action::Stop(StopMode::Fast)]);
     scene.local.tree = Tree::Empty;
@@ -56,14 +57,14 @@ fn a_tail_is_told_and_kept_until_it_is_in_the_journal() {
 #[test]
 fn a_longer_tail_than_the_journals_is_told_as_well() {
     let mut scene = diverged();
-    let range = |to: u64| LostRange {
-        from: Lsn(0x1000),
-        to: Lsn(to),
-        is_final: true,
-    };
     let lost = |to: u64| Command::Lost {
         epoch: Epoch(2),
-        range: range(to),
+        range: LostRange {
+            from: Lsn(0x1000),
+            to: Lsn(to),
+            is_final: true,
+        },
+        by: name(1),
     };
     scene.apply(lost(0x1100));
     assert_eq!(scene.decide().actions, [], "its own tail is not there yet");
@@ -75,10 +76,8 @@ fn a_longer_tail_than_the_journals_is_told_as_well() {
     assert_eq!(scene.decide().actions, [Action::Stop(StopMode::Fast)]);
     // A shorter one takes nothing away.
     scene.apply(lost(0x1100));
-    assert_eq!(
-        scene.state.journal.last().unwrap().lost,
-        Some(range(0x1200))
-    );
+    let journaled = scene.state.journal.last().unwrap().lost.unwrap();
+    assert_eq!(journaled.to, Lsn(0x1200));
 }
 
 /// A twin's rows are nobody's to read, with a quorum or without.
@@ -102,6 +101,7 @@ fn no_data_is_touched_for_a_primary_that_is_not_heard() {
                 to: Lsn(0x1200),
                 is_final: true,
             },
+            by: name(1),
         });
         scene.local.tree = Tree::Empty;
         scene.local.data = data;
