@@ -27,7 +27,8 @@ fn decode_as_everything(bytes: &[u8]) {
         RejoinRequest RejoinReply WatchRequest Report RenewRequest RenewReply ReleaseRequest
         ReleaseReply StatusRequest StatusReply HistoryRequest HistoryReply ExplainRequest
         ExplainReply DoctorRequest DoctorReply SettingsRequest SettingsReply SetSettingsRequest
-        SwitchoverRequest FailoverRequest Progress
+        SwitchoverRequest FailoverRequest Progress QuorumRequest QuorumReply RecoverQuorumRequest
+        RecoverQuorumReply
     );
     if let Some(identity) = decode::<v1::Identity>(bytes)
         && let Ok(parties) = Parties::try_from(&identity)
