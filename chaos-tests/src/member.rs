@@ -49,6 +49,8 @@ pub enum Part {
     Guard,
     /// The first process of PostgreSQL.
     Postmaster,
+    /// PostgreSQL as a whole: its first process and all others.
+    Postgres,
     /// One of PostgreSQL's processes that serves a session.
     Backend,
     /// Everything of the member.
@@ -213,6 +215,7 @@ impl Member {
             Part::Sidecar => Process::of(self.sidecar_pid()?).into_iter().collect(),
             Part::Guard => Process::of(self.guard_pid()?).into_iter().collect(),
             Part::Postmaster => Process::of(self.postmaster_pid()?).into_iter().collect(),
+            Part::Postgres => self.postgres_processes(),
             Part::Backend => self.backends(SESSION).into_iter().take(1).collect(),
             Part::Node => self.processes(),
         };
@@ -236,6 +239,10 @@ impl Member {
 
     /// SIGSTOP of a part.
     pub fn freeze(&self, part: Part) -> anyhow::Result<()> {
+        if part == Part::Postgres {
+            // First who starts the others: afterwards there are no new ones.
+            self.freeze(Part::Postmaster)?;
+        }
         process::signal_all(&self.part(part)?, Signal::SIGSTOP);
         Ok(())
     }
@@ -286,6 +293,12 @@ impl Member {
     /// The log so far.
     pub fn log_text(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// What PostgreSQL has logged so far.
+    pub fn postgres_log_text(&self) -> String {
+        let path = self.directory.join("run/postgres.log");
+        String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
     }
 
     /// The last lines of the log.

@@ -57,7 +57,16 @@ impl Process {
 
     /// True while the very same process (not a later one of that pid) runs.
     pub fn is_running(&self) -> bool {
-        Self::of(self.pid).is_some_and(|now| now.started == self.started && !now.is_zombie())
+        self.now().is_some_and(|now| !now.is_zombie())
+    }
+
+    /// True once the very same process stands still by a signal.
+    pub fn is_stopped(&self) -> bool {
+        self.now().is_some_and(|now| matches!(now.state, 'T' | 't'))
+    }
+
+    fn now(&self) -> Option<Self> {
+        Self::of(self.pid).filter(|now| now.started == self.started)
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Kind {
     GuardFrozen,
     /// SIGSTOP of a postmaster, SIGCONT later.
     PostmasterFrozen,
+    /// SIGSTOP of all processes of PostgreSQL, SIGCONT later.
+    PostgresFrozen,
     /// SIGSTOP of everything of a member, SIGCONT later.
     NodeFrozen,
     /// SIGSTOP of everything everywhere, SIGCONT later.
@@ -133,7 +135,7 @@ impl Kind {
 
     /// What [`Kind::Mixed`] draws from: every kind that may overlap with any other on the same
     /// member.
-    pub const MIXABLE: [Self; 17] = [
+    pub const MIXABLE: [Self; 18] = [
         Self::SidecarKilled,
         Self::GuardKilled,
         Self::PostmasterKilled,
@@ -142,6 +144,7 @@ impl Kind {
         Self::SidecarFrozen,
         Self::GuardFrozen,
         Self::PostmasterFrozen,
+        Self::PostgresFrozen,
         Self::NodeFrozen,
         Self::HostCut,
         Self::SendingCut,

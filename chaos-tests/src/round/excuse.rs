@@ -29,6 +29,7 @@ pub(super) fn excuses(blows: &Blows, origin: Instant) -> Vec<Excuse> {
             | Kind::AllKilled
             | Kind::SidecarFrozen
             | Kind::PostmasterFrozen
+            | Kind::PostgresFrozen
             | Kind::HostCut
             | Kind::SendingCut
             | Kind::ReceivingCut

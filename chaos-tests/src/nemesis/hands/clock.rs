@@ -126,7 +126,7 @@ pub(super) async fn reset(cluster: &Cluster, wrong: Wrong) -> anyhow::Result<()>
         // It counts the rate from the start of each process.
         Dose::RatePermille(rate) => {
             let gained = (f64::from(rate) / 1000.0 - 1.0) * elapsed;
-            gained.abs() < 0.1 || seen / gained > 0.5
+            seen / gained > 0.5
         }
         Dose::None | Dose::Percent(_) | Dose::Delay(_) => false,
     };

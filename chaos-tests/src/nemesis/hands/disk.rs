@@ -25,7 +25,7 @@ pub(super) enum Part {
 }
 
 const WITHIN: Duration = Duration::from_secs(60);
-/// What a sidecar says when it has no room.
+/// What who has no room says.
 const NO_SPACE: &str = "No space left on device";
 /// Room for whatever the tests write, before it is taken away; memory only as far as it is used.
 const MEBIBYTES: u32 = 8_000;
@@ -45,22 +45,30 @@ impl Part {
 /// Moves that part of a member to a small disk, unless it is there already.
 pub(super) async fn prepare(cluster: &mut Cluster, name: &str, part: Part) -> anyhow::Result<()> {
     let label = part.disk(name);
-    if cluster.disks.iter().any(|(known, _)| *known == label) {
+    let mount = cluster.scratch.path().join(&label);
+    let has_disk = cluster.disks.iter().any(|(known, _)| *known == label);
+    let wal = cluster.member(name)?.postgres_directory().join("pg_wal");
+    // Data that was copied anew has its WAL within it again.
+    let is_there = part != Part::Wal || leads_into(&wal, &mount);
+    if has_disk && is_there {
         return Ok(());
     }
     super::operator::stop_member(cluster, name, WITHIN).await?;
-    let mount = cluster.scratch.path().join(&label);
-    cluster.account.directory(&mount, 0o700)?;
-    let disk = SmallDisk::over(&mount, MEBIBYTES)?;
-    cluster.account.own(&mount)?;
-    cluster.disks.push((label, disk));
+    if !has_disk {
+        cluster.account.directory(&mount, 0o700)?;
+        let disk = SmallDisk::over(&mount, MEBIBYTES)?;
+        cluster.account.own(&mount)?;
+        cluster.disks.push((label, disk));
+    }
     let member = cluster.member_mut(name)?;
     let postgres = member.postgres_directory();
     match part {
         Part::Wal => {
-            let wal = postgres.join("pg_wal");
-            relocate(&wal, &mount.join("pg_wal"))?;
-            std::os::unix::fs::symlink(mount.join("pg_wal"), &wal)?;
+            // Data that was moved aside may still lead to the one before.
+            let mut places = (0..).map(|number| mount.join(format!("pg_wal.{number}")));
+            let there = places.find(|place| !place.exists()).context("no name")?;
+            relocate(&wal, &there)?;
+            std::os::unix::fs::symlink(there, &wal)?;
         }
         Part::Data => {
             let there = mount.join("postgres");
@@ -89,6 +97,10 @@ pub(super) async fn prepare(cluster: &mut Cluster, name: &str, part: Part) -> an
     cluster.wait_healthy(WITHIN).await.map(drop)
 }
 
+fn leads_into(link: &Path, directory: &Path) -> bool {
+    std::fs::read_link(link).is_ok_and(|to| to.starts_with(directory))
+}
+
 /// `mv` across file systems, owners kept.
 fn relocate(from: &Path, to: &Path) -> anyhow::Result<()> {
     let moved = Command::new("mv").args([from, to]).output()?;
@@ -106,8 +118,12 @@ pub(in crate::nemesis) struct Ballast {
     part: Part,
     need: tokio::task::JoinHandle<anyhow::Result<()>>,
     name: String,
-    /// Length of the member's log before.
-    logged: usize,
+    /// Lengths of the logs of the sidecar and of PostgreSQL before.
+    logged: [usize; 2],
+}
+
+fn logs(member: &Member) -> [String; 2] {
+    [member.log_text(), member.postgres_log_text()]
 }
 
 fn disk<'a>(cluster: &'a Cluster, label: &str) -> anyhow::Result<&'a SmallDisk> {
@@ -120,18 +136,18 @@ fn disk<'a>(cluster: &'a Cluster, label: &str) -> anyhow::Result<&'a SmallDisk> 
 /// Takes all room away.
 pub(super) fn fill(cluster: &Cluster, name: &str, part: Part) -> anyhow::Result<Held> {
     let label = part.disk(name);
+    let logged = logs(cluster.member(name)?).map(|log| log.len());
     disk(cluster, &label)?.fill()?;
     let need = match part {
         Part::Wal | Part::Data => tokio::spawn(write_much(cluster.direct(name)?)),
         Part::Store => tokio::spawn(super::store::write_much(cluster.ctl())),
     };
-    let member = cluster.member(name)?;
     Ok(Held::Ballast(Ballast {
         label,
         part,
         need,
         name: name.to_owned(),
-        logged: member.log_text().len(),
+        logged,
     }))
 }
 
@@ -157,6 +173,7 @@ impl Ballast {
             Part::Store => self.complained(cluster),
         })
         .await;
+        let complained = self.complained(cluster);
         disk(cluster, &self.label)?.grow(MEBIBYTES)?;
         super::processes::start(cluster, &[self.name])?;
         self.need.abort();
@@ -164,13 +181,20 @@ impl Ballast {
             Ok(Err(error)) => format!("{error:#}"),
             Ok(Ok(())) | Err(_) => "every write was taken".to_owned(),
         };
+        // A writer ends for other reasons, too.
+        anyhow::ensure!(
+            missed.is_err() || complained || wrote.contains(NO_SPACE),
+            "nobody says `{NO_SPACE}`; the writer: {wrote}"
+        );
         missed.context(wrote)
     }
 
     fn complained(&self, cluster: &Cluster) -> bool {
-        let member = cluster.member(&self.name);
-        let text = member.map_or_else(|_| String::new(), Member::log_text);
-        text.get(self.logged..)
-            .is_some_and(|news| news.contains(NO_SPACE))
+        let texts = cluster.member(&self.name).map(logs).unwrap_or_default();
+        let mut told = texts.iter().zip(self.logged);
+        told.any(|(text, logged)| {
+            text.get(logged..)
+                .is_some_and(|news| news.contains(NO_SPACE))
+        })
     }
 }

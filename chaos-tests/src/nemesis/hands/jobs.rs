@@ -12,6 +12,8 @@ use crate::process::{self, Process};
 use crate::wait;
 
 const SEEN_WITHIN: Duration = Duration::from_secs(40);
+/// The kernel stops a process, or it has ended.
+const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks at how far the work is.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Who has written this has begun, and has more before it.
@@ -54,7 +56,12 @@ async fn write_alone(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
 async fn interrupt(cluster: &mut Cluster, name: &str, program: &str) -> anyhow::Result<Held> {
     let found = in_the_middle(cluster, name, program).await?;
     process::signal_all(&found, Signal::SIGSTOP);
+    let settled = || found.iter().all(|p| p.is_stopped() || !p.is_running());
+    wait::until_true(&format!("{program} to stop"), STOPPED_WITHIN, settled).await?;
+    // What has ended before it could be stopped was not interrupted.
+    let caught = found.iter().any(Process::is_stopped);
     cluster.member_mut(name)?.kill(Part::Node)?;
+    anyhow::ensure!(caught, "{program} was done too soon");
     Ok(Held::Down(vec![name.to_owned()]))
 }
 

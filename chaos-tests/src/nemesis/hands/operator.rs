@@ -7,9 +7,12 @@ use nix::sys::signal::Signal;
 use super::Held;
 use crate::cluster::Cluster;
 use crate::ctl::Answer;
-use crate::{faults, process};
+use crate::member::Part;
+use crate::process::{self, Process};
+use crate::{faults, wait};
 
 const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
+const PROMOTED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Asks for another primary; clients and faults go on meanwhile.
 pub(super) fn switchover(cluster: &Cluster) -> Held {
@@ -33,9 +36,21 @@ pub(super) async fn outcome(
     Ok(())
 }
 
-/// `pg_ctl promote` behind everybody's back.
-pub(super) fn promote(cluster: &Cluster, victim: &str) -> anyhow::Result<Held> {
+/// `pg_ctl promote` behind everybody's back; it has struck once the server takes writes, or was ended
+/// for it.
+pub(super) async fn promote(cluster: &Cluster, victim: &str) -> anyhow::Result<Held> {
+    let postmaster = cluster.member(victim)?.part(Part::Postmaster)?;
     faults::pg_ctl(cluster, victim, &["promote"])?;
+    let direct = cluster.direct(victim)?;
+    let sql = "SELECT pg_is_in_recovery()";
+    wait::until("a server promoted by hand", PROMOTED_WITHIN, || async {
+        if postmaster.iter().any(Process::is_running) {
+            let recovers: bool = direct.value(sql).await?;
+            anyhow::ensure!(!recovers, "it is in recovery");
+        }
+        Ok(())
+    })
+    .await?;
     Ok(Held::Nothing)
 }
 

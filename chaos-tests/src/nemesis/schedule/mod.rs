@@ -69,9 +69,10 @@ impl Schedule {
         };
         if round == 0 && draw::is_anywhere(kind) {
             // However few rounds there are, one of them hits whom it matters most.
-            entries
-                .iter_mut()
-                .for_each(|entry| entry.place = Place::Primary);
+            for entry in &mut entries {
+                entry.place = Place::Primary;
+                entry.length = draw::first_length(kind, &mut rng).unwrap_or(entry.length);
+            }
         }
         entries.sort_by_key(|entry| entry.at);
         Self {

@@ -46,3 +46,15 @@ fn the_first_round_hits_the_primary() {
         assert!(primary || !draw::is_anywhere(*kind), "{kind:?}: {places:?}");
     }
 }
+
+#[test]
+fn the_first_round_outlasts_what_a_hung_server_is_given() {
+    for kind in [Kind::PostmasterFrozen, Kind::PostgresFrozen] {
+        for seed in 0..20 {
+            let [entry] = Schedule::draw(kind, seed, 0).entries[..] else {
+                panic!("one fault");
+            };
+            assert!(entry.length > Duration::from_secs(11), "{entry:?}");
+        }
+    }
+}
