@@ -83,6 +83,7 @@ impl World {
         let secret = sidecar.secret.map_or([0; 16], |(_, secret)| secret);
         let members = membership.nodes.keys().copied();
         let asked = holder.asks(members, now);
+        let held = holder.is_held(now);
         let Some(send) = holder.send(now) else {
             return self.dirty(node);
         };
@@ -104,6 +105,7 @@ impl World {
             flush_lsn,
             membership: membership.id,
             adopted,
+            held,
         };
         let me = self.nodes[node].disk.raft_id;
         for (to, index) in membership.nodes {

@@ -130,10 +130,15 @@ impl Holder {
         now: Mono,
     ) -> BTreeSet<RaftId> {
         let mut asked = self.grantors();
-        if matches!(self.hold(now), Hold::Held(_)) {
+        if self.is_held(now) {
             asked.extend(members);
         }
         asked
+    }
+
+    /// Whether the lease is held.
+    pub fn is_held(&mut self, now: Mono) -> bool {
+        matches!(self.hold(now), Hold::Held(_))
     }
 
     /// The membership changed: the new quorums count at once, with the answers already there.

@@ -39,6 +39,7 @@ impl Voters {
             flush_lsn: Lsn(0),
             membership,
             adopted: holder.epoch(),
+            held: false,
         };
         for id in reached {
             let grantor = self.0.get_mut(id).expect("a voter");
@@ -118,6 +119,7 @@ fn a_started_voter_waits_as_long_as_the_next_holder_has_read() {
         flush_lsn: Lsn(0),
         membership: OLD,
         adopted: Epoch(epoch),
+        held: false,
     };
     let begin = Mono::from_millis(10_000);
     let send = old.send(begin).expect("collecting");

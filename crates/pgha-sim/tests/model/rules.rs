@@ -18,7 +18,8 @@ pub(crate) enum Rules {
     MembershipIdAlone,
     /// While the voters change, a majority of the new ones is enough.
     OnlyTheNewHalf,
-    /// Learners are asked by a holder that has no lease yet.
+    /// Learners are asked by a holder that has no lease yet, and what they promise it outlasts a change
+    /// of the voters.
     LearnersGrant,
     /// A started voter waits as long as the settings say that it has read itself.
     OwnSettingsCount,

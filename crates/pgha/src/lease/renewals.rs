@@ -86,6 +86,7 @@ fn renewal(request: &v1::RenewRequest) -> Result<Renewal<MembershipId>, Status> 
         flush_lsn: Lsn(request.flush_lsn),
         membership: membership_id(request.membership.as_ref()),
         adopted: Epoch(request.adopted_epoch),
+        held: request.held,
     })
 }
 

@@ -135,6 +135,7 @@ fn renewal(membership: MembershipId) -> Renewal<MembershipId> {
         flush_lsn: Lsn(0),
         membership,
         adopted: Epoch(1),
+        held: false,
     }
 }
 

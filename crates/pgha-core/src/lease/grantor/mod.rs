@@ -132,16 +132,25 @@ impl<M: PartialEq + Clone> Grantor<M> {
         if self.membership.as_ref() != Some(&renewal.membership) {
             return Some(RenewalRefusal::Membership);
         }
+        let same = self.promise.as_ref().filter(|p| p.nonce == renewal.nonce);
         match &self.promise {
-            Some(promise) if promise.epoch == renewal.epoch => {
-                (promise.nonce != renewal.nonce).then_some(RenewalRefusal::Dead)
+            Some(promise) if promise.epoch == renewal.epoch && same.is_none() => {
+                return Some(RenewalRefusal::Dead);
             }
-            // The same process renews a later epoch: it has one lease, so the earlier one is given
-            // up by its holder, and the gate of both is the same (a reinstatement).
-            Some(promise) if promise.nonce == renewal.nonce => None,
-            Some(promise) if now < promise.until => Some(RenewalRefusal::Promised),
-            Some(_) | None => (now < self.quiet_for(renewal)).then_some(RenewalRefusal::StartWait),
+            // The same process has one lease: where it renews a later epoch it gave the earlier one
+            // up, and the gate of both is the same (a reinstatement).
+            Some(promise) if now < promise.until && same.is_none() => {
+                return Some(RenewalRefusal::Promised);
+            }
+            Some(_) | None => {}
         }
+        // Whoever was supported before the wait began is supported on, if nobody else can hold a lease
+        // that is not known here: it holds its own, or there was no epoch in between.
+        let supported = same.is_some_and(|promise| {
+            let on = promise.epoch == renewal.epoch && renewal.held;
+            on || promise.epoch.next() == renewal.epoch
+        });
+        (!supported && now < self.quiet_for(renewal)).then_some(RenewalRefusal::StartWait)
     }
 
     /// Until when nobody new is granted. The settings that this member has applied may be old: those of

@@ -109,6 +109,7 @@ mod tests {
                             flush_lsn: Lsn(0),
                             membership: grantor.membership.expect("set"),
                             adopted: Epoch(epoch),
+                            held: false,
                         },
                     ));
                 }

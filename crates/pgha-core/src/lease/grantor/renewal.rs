@@ -27,6 +27,8 @@ pub struct Renewal<M> {
     pub membership: M,
     /// The highest epoch that the holder has adopted.
     pub adopted: Epoch,
+    /// Whether the sender holds the lease, or collects support for it yet.
+    pub held: bool,
 }
 
 /// What becomes of a renewal.

@@ -16,6 +16,7 @@ fn renewal(epoch: u64, nonce: u64) -> Renewal<u64> {
         flush_lsn: Lsn(epoch * 10),
         membership: 1,
         adopted: Epoch(epoch),
+        held: false,
     }
 }
 
@@ -187,6 +188,7 @@ fn a_changed_membership_renews_only_whom_it_supports() {
     assert_eq!(grantor.renew(Mono::from_millis(11), &renewal(1, 1)), old);
     let mut same = renewal(1, 1);
     same.membership = 2;
+    same.held = true;
     assert_eq!(grantor.renew(Mono::from_millis(12), &same), Answer::Granted);
     assert_eq!(grantor.release(Epoch(1), &[1]), Release::First);
     grantor.adopt(Epoch(2));
@@ -237,4 +239,49 @@ fn silence_counts_from_the_receipt_or_from_knowing_the_epoch() {
     );
     assert_eq!(grantor.flush_lsn(Epoch(1)), Some(Lsn(10)));
     assert_eq!(grantor.flush_lsn(Epoch(2)), None);
+}
+
+/// A promise to somebody who only collected support stands for nothing: another one may hold a lease
+/// that was never heard of here. With the voters the majorities change, and then both would hold.
+#[test]
+fn a_change_of_the_membership_is_waited_out_by_who_collects() {
+    let mut grantor = ready();
+    grantor.adopt(Epoch(2));
+    assert_eq!(grantor.renew(Mono::ZERO, &renewal(2, 1)), Answer::Granted);
+    let wait = timing().promise();
+    grantor.set_membership(2, Mono::ZERO, wait);
+    let under_new = |epoch, held| Renewal {
+        membership: 2,
+        held,
+        ..renewal(epoch, 1)
+    };
+    let refused = Answer::Refused(RenewalRefusal::StartWait);
+    assert_eq!(grantor.renew(Mono::ZERO, &under_new(2, false)), refused);
+    // Its lease is the only one that there is.
+    let held = grantor.clone().renew(Mono::ZERO, &under_new(2, true));
+    assert_eq!(held, Answer::Granted);
+    let later = Mono::ZERO + wait;
+    assert_eq!(grantor.renew(later, &under_new(2, false)), Answer::Granted);
+}
+
+/// Between an epoch of a process and a later one of the same process there was somebody else's, if it
+/// is not the next: what it was promised then says nothing about that one.
+#[test]
+fn an_old_promise_to_the_same_process_is_no_support() {
+    let wait = timing().promise();
+    for (epoch, expected) in [
+        (3, Answer::Granted),
+        (4, Answer::Refused(RenewalRefusal::StartWait)),
+    ] {
+        let mut grantor = ready();
+        grantor.adopt(Epoch(2));
+        assert_eq!(grantor.renew(Mono::ZERO, &renewal(2, 1)), Answer::Granted);
+        grantor.adopt(Epoch(epoch));
+        grantor.set_membership(2, Mono::ZERO, wait);
+        let asked = Renewal {
+            membership: 2,
+            ..renewal(epoch, 1)
+        };
+        assert_eq!(grantor.renew(Mono::ZERO, &asked), expected, "{epoch}");
+    }
 }

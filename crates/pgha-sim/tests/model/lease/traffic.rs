@@ -185,6 +185,7 @@ impl LeaseModel {
             flush_lsn: Lsn(0),
             membership: sent.send.membership,
             adopted: sent.epoch,
+            held: sent.send.held || self.rules == Rules::LearnersGrant,
         }
     }
 }

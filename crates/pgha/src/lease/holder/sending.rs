@@ -37,6 +37,7 @@ impl Run {
             flush_lsn: Lsn(shared.flush_lsn.load(Ordering::Acquire)),
             membership: self.electorate.membership,
             adopted: *self.adopted.borrow(),
+            held: lease.holder.is_held(now),
         };
         for by in asked {
             if by == self.thread.raft_id {
@@ -92,6 +93,7 @@ impl Run {
             adopted_epoch: renewal.adopted.0,
             holder: self.thread.name.0.clone(),
             start_wait_us: u64::try_from(renewal.start_wait.as_micros()).unwrap_or(u64::MAX),
+            held: renewal.held,
         }
     }
 
