@@ -164,6 +164,9 @@ pub struct Recover {
     pub epoch: Epoch,
     /// Who goes on alone, and is to be primary.
     pub survivor: MemberName,
+    /// How far the primary of the epoch that ends told the survivor that its WAL was flushed.
+    #[serde(default)]
+    pub told: Option<Lsn>,
     /// Wall clock of the survivor, RFC 3339; for people only.
     pub at: String,
 }

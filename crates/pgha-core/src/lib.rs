@@ -30,5 +30,5 @@ pub use member::{Addresses, Member, MemberKind};
 pub use reason::Reason;
 pub use secret::Secret;
 pub use settings::Settings;
-pub use state::{Applied, ClusterState, Phase, Refusal};
+pub use state::{Applied, ClusterState, Fitness, Phase, Refusal};
 pub use time::Mono;

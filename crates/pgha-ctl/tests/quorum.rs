@@ -26,6 +26,22 @@ async fn shows_what_the_member_has_and_what_is_lost_with_the_others() {
     assert_eq!(value["obstacle"], serde_json::Value::Null);
 }
 
+/// Positions on two timelines are not to be compared: it has more bytes, and lacks all that was served.
+#[tokio::test]
+async fn data_that_left_the_line_lacks_what_came_after() {
+    let mut fake = lost();
+    fake.quorum.end_of_wal = Some(0x0600_0000);
+    fake.quorum.left_line_at = Some(0x0500_0148);
+    let member = fake.clone().serve().await.to_string();
+    let ended = run(&member, &["quorum", "show"]).await;
+    for words in [
+        "n1 lacks 8.0 KiB of that",
+        "left the cluster's line at 0/5000148",
+    ] {
+        assert!(ended.out.contains(words), "{words}: {}", ended.out);
+    }
+}
+
 #[tokio::test]
 async fn recovers_and_waits_until_the_member_is_primary() {
     let fake = lost();

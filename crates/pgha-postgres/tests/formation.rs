@@ -12,7 +12,7 @@ use pgha_core::{Epoch, Lsn, Secret, TimelineId};
 use pgha_postgres::config::{
     StartError, StartOptions, StartRole, check_parameters, postgres_command,
 };
-use pgha_postgres::session::knock;
+use pgha_postgres::session::{Knock, knock};
 use pgha_postgres::{
     DataDirectory, InitdbError, JobKind, Marker, Session, SessionError, initdb, prepare_primary,
 };
@@ -444,7 +444,7 @@ fn a_full_connection_table_is_not_a_hang() {
             "{error:?}"
         );
         assert!(!session.probe(LIMIT).await.unwrap().in_recovery);
-        knock(&node.session_options(), LIMIT).await.unwrap();
+        assert_eq!(knock(&node.session_options(), LIMIT).await, Knock::Answered);
     });
 }
 
@@ -472,13 +472,18 @@ fn slow_is_told_from_dead() {
         assert!(matches!(error, SessionError::Silent { .. }), "{error:?}");
         // Sessions that are open do not notice.
         session.probe(LIMIT).await.unwrap();
-        let unheard = knock(&node.session_options(), short).await.err().unwrap();
-        assert!(
-            matches!(unheard, SessionError::Silent { .. }),
-            "{unheard:?}"
-        );
+        let unheard = knock(&node.session_options(), short).await;
+        assert!(matches!(unheard, Knock::Unanswered(_)), "{unheard:?}");
         node.signal(Signal::SIGCONT);
-        knock(&node.session_options(), LIMIT).await.unwrap();
+        let options = node.session_options();
+        assert_eq!(knock(&options, LIMIT).await, Knock::Answered);
+        // Where there is no socket any more, clients may still come over TCP.
+        let socket = format!(".s.PGSQL.{}", node.port);
+        let socket = node.layout.socket_dir.join(socket);
+        std::fs::rename(&socket, socket.with_extension("away")).unwrap();
+        let unknown = knock(&options, LIMIT).await;
+        assert!(matches!(unknown, Knock::Undecided(_)), "{unknown:?}");
+        std::fs::rename(socket.with_extension("away"), &socket).unwrap();
 
         client
             .batch_execute("CREATE TABLE t (id int); BEGIN; LOCK t")

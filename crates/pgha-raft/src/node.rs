@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use openraft::error::{CheckIsLeaderError, InitializeError as NotPristine, RaftError};
-use pgha_core::{Applied, Command, Generation, Mono, RaftId, StoreId};
+use pgha_core::{Applied, Command, Generation, Lsn, Mono, RaftId, StoreId};
 use pgha_proto::{Parties, v1};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -259,9 +259,10 @@ impl RaftNode {
     /// Goes on with this member alone, after the quorum was lost for ever: ends Raft here and makes
     /// the store that of the only voter of the cluster's next generation. Durable when it returns.
     /// Where it was refused nothing has changed; after anything else the process has to end, the
-    /// next one starts in whichever generation is on disk.
-    pub async fn recover(&self, at: String) -> Result<Recovered, RecoverError> {
-        recover::recover(self, at).await
+    /// next one starts in whichever generation is on disk. `at` is the wall clock, RFC 3339; `told` is
+    /// how far the last primary told this member that its WAL was flushed.
+    pub async fn recover(&self, at: String, told: Option<Lsn>) -> Result<Recovered, RecoverError> {
+        recover::recover(self, at, told).await
     }
 
     /// What this member's log holds, for whoever has to decide on a recovery.

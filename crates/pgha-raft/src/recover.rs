@@ -2,7 +2,7 @@
 
 use openraft::EntryPayload;
 use pgha_core::command::Recover;
-use pgha_core::{ClusterState, Command, Epoch, Generation, MemberName};
+use pgha_core::{ClusterState, Command, Epoch, Generation, Lsn};
 
 use crate::core::Core;
 use crate::node::RaftNode;
@@ -48,32 +48,33 @@ impl RecoverError {
     }
 }
 
-pub(crate) async fn recover(node: &RaftNode, at: String) -> Result<Recovered, RecoverError> {
+pub(crate) async fn recover(
+    node: &RaftNode,
+    at: String,
+    told: Option<Lsn>,
+) -> Result<Recovered, RecoverError> {
     let core = node.core();
     let me = myself(core);
     let store = &core.store;
     // Before anything ends: what would be refused afterwards is refused now.
     let state = after_whole_log(core);
-    let tried = order(&state, store.adopted_epoch(), &me.name, &at);
+    let begin = |state: &ClusterState, adopted: Epoch| Recover {
+        generation: state.generation.next(),
+        epoch: state.epoch.max(adopted).next(),
+        survivor: me.name.clone(),
+        told,
+        at: at.clone(),
+    };
+    let tried = begin(&state, store.adopted_epoch());
     state.clone().apply(u64::MAX, &Command::Recover(tried))?;
 
     node.end().await.map_err(RecoverError::StillRuns)?;
     let state = after_whole_log(core);
-    let name = me.name.clone();
-    let begun = |adopted| order(&state, adopted, &name, &at);
+    let begun = |adopted| begin(&state, adopted);
     let Recover {
         generation, epoch, ..
-    } = store.recover(me, begun).await?;
+    } = store.recover(me.clone(), begun).await?;
     Ok(Recovered { generation, epoch })
-}
-
-fn order(state: &ClusterState, adopted: Epoch, survivor: &MemberName, at: &str) -> Recover {
-    Recover {
-        generation: state.generation.next(),
-        epoch: state.epoch.max(adopted).next(),
-        survivor: survivor.clone(),
-        at: at.to_owned(),
-    }
 }
 
 /// The state that the log leads to if all of it counts. An entry that is not known

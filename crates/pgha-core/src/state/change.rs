@@ -50,6 +50,7 @@ impl ClusterState {
             cause: revoke.cause.clone(),
             previous,
             target,
+            told: None,
         });
         Ok(())
     }

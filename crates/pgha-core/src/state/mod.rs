@@ -2,6 +2,7 @@
 
 mod apply;
 mod change;
+mod fitness;
 mod loss;
 mod recover;
 mod refusal;
@@ -17,6 +18,7 @@ use crate::{
     StartKind, SystemIdentifier, TimelineId,
 };
 
+pub use fitness::Fitness;
 pub use refusal::{Applied, Refusal};
 
 #[cfg(test)]
@@ -88,6 +90,9 @@ pub struct Revoked {
     pub previous: Option<PrimaryRecord>,
     /// Who a switchover or failover is for.
     pub target: Option<MemberName>,
+    /// How far the old primary's WAL goes, where that was known only to a process that has ended.
+    #[serde(default)]
+    pub told: Option<Lsn>,
 }
 
 /// The primary of an epoch.

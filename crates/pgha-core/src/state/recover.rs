@@ -48,6 +48,7 @@ impl ClusterState {
             cause,
             previous,
             target: Some(recover.survivor.clone()),
+            told: recover.told,
         });
         Ok(())
     }
@@ -115,6 +116,7 @@ mod tests {
             generation: Generation(generation),
             epoch: Epoch(epoch),
             survivor: survivor.into(),
+            told: None,
             at: String::new(),
         })
     }

@@ -110,6 +110,7 @@ fn command(state: &ClusterState, draw: Draw) -> Command {
             generation: Generation(near(state.generation.0, draw.beyond + 1)),
             epoch: Epoch(near(state.epoch.0, i64::from(draw.small))),
             survivor: node,
+            told: None,
             at: String::new(),
         }),
         14 => Command::Lost {

@@ -28,6 +28,8 @@ pub(crate) struct Quorum {
     pub(crate) end_of_wal: Option<String>,
     pub(crate) last_primary: Option<String>,
     pub(crate) primary_flush_lsn: Option<String>,
+    /// Where its data left the cluster's line, if it did.
+    pub(crate) left_line_at: Option<String>,
     /// What it is known to lack; none where nobody told it how far the primary came.
     pub(crate) known_loss_bytes: Option<u64>,
     /// None where it heard nobody since it started.
@@ -50,8 +52,10 @@ pub(crate) struct Member {
 
 impl From<v1::QuorumReply> for Quorum {
     fn from(reply: v1::QuorumReply) -> Self {
-        let loss = reply.primary_flush_lsn.zip(reply.end_of_wal);
-        let itself = reply.last_primary.as_ref() == Some(&reply.name);
+        let has = reply.left_line_at.or(reply.end_of_wal);
+        let loss = reply.primary_flush_lsn.zip(has);
+        let itself =
+            reply.last_primary.as_ref() == Some(&reply.name) && reply.left_line_at.is_none();
         Self {
             cluster: reply.cluster,
             cluster_id: reply.cluster_id,
@@ -69,8 +73,9 @@ impl From<v1::QuorumReply> for Quorum {
             known_loss_bytes: if itself {
                 Some(0)
             } else {
-                loss.map(|(told, own)| Lsn(own).bytes_behind(Lsn(told)))
+                loss.map(|(told, has)| Lsn(has).bytes_behind(Lsn(told)))
             },
+            left_line_at: lsn(reply.left_line_at),
             stale_ms: (reply.stale_ms < NEVER_MS).then_some(reply.stale_ms),
             last_index: reply.last_index,
             committed_index: reply.committed_index,
@@ -151,9 +156,18 @@ impl Quorum {
 
     /// What is lost by going on with this member alone.
     pub(crate) fn loss(&self) -> String {
+        let left = self.left_line_at.as_ref().map_or_else(String::new, |at| {
+            format!(
+                "; its data left the cluster's line at {at}, and what it has beyond that goes on"
+            )
+        });
+        format!("{}{left}", self.lacks())
+    }
+
+    fn lacks(&self) -> String {
         let name = &self.name;
         match (self.known_loss_bytes, &self.last_primary) {
-            (Some(_), Some(primary)) if primary == name => {
+            (Some(_), Some(primary)) if primary == name && self.left_line_at.is_none() => {
                 format!("{name} was it, and lacks only what a primary after it may have written")
             }
             (Some(0), _) => format!("{name} lacks nothing of that"),

@@ -409,6 +409,7 @@ pub(crate) fn survivor() -> v1::QuorumReply {
         primary_flush_lsn: Some(0x0500_2148),
         timeline: Some(3),
         end_of_wal: Some(0x0500_0148),
+        left_line_at: None,
         stale_ms: 95_400,
         last_index: 21,
         committed_index: 20,

@@ -40,8 +40,9 @@ impl Session {
     }
 
     async fn identify_now(&self) -> Result<Identity, SessionError> {
+        let stream = UnixStream::connect(self.options.socket()).await;
         let mut wire = Wire {
-            stream: self.options.open().await?,
+            stream: stream.map_err(|error| SessionError::Refused(error.to_string()))?,
             buffer: BytesMut::new(),
         };
         let startup = [

@@ -25,7 +25,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub use actions::SessionFilter;
-pub use door::knock;
+pub use door::{Knock, knock};
 pub use error::SessionError;
 pub use fork::{ForkRowError, fork_row_name};
 pub use identify::Identity;

@@ -87,7 +87,7 @@ fn revoke(expected: u64) -> Command {
 
 fn recover(cluster: &Cluster, id: u64) -> Result<Recovered, RecoverError> {
     cluster.on(id, async move |node| {
-        node.recover("2026-11-21T00:00:00Z".to_owned()).await
+        node.recover("2026-11-21T00:00:00Z".to_owned(), None).await
     })
 }
 

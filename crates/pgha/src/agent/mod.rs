@@ -11,10 +11,11 @@ mod secrets;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pgha_core::decide::{Decision, JobKind, Local, Me, Since, Why, decide};
+use pgha_core::lineage::Position;
 use pgha_core::report::MemberReport;
 use pgha_core::{Epoch, MemberName, Mono, Phase};
 use pgha_guard::{GuardHandle, clock};
@@ -44,6 +45,8 @@ pub(crate) struct Published {
     pub(crate) report: Option<MemberReport>,
     /// The same in words.
     pub(crate) why: Why,
+    /// What the data was found to hold; absent where nobody had to look.
+    pub(crate) position: Option<Position>,
     /// Counts changes of the report.
     pub(crate) sequence: u64,
     /// Whether the agent has stopped everything and the process may end.
@@ -88,6 +91,8 @@ pub(crate) struct Agent {
     secrets: Secrets,
     busy: Busy,
     restart_pending: Vec<String>,
+    /// Whether a note that the data was rewound is to be taken away.
+    noted_rewind: Arc<AtomicBool>,
     releases: Vec<JoinHandle<bool>>,
     /// Of the primary that ended last.
     last_flush: Option<(pgha_core::TimelineId, pgha_core::Lsn)>,
@@ -140,6 +145,7 @@ impl Agent {
             secrets: Secrets::default(),
             busy: Busy::default(),
             restart_pending: Vec::new(),
+            noted_rewind: Arc::default(),
             releases: Vec::new(),
             last_flush: None,
         }

@@ -25,13 +25,17 @@ impl Agent {
         });
         self.set_routes(view, peers, report.as_ref());
         self.publish.send_if_modified(|published| {
-            let news = published.report != report || published.why != decision.why;
+            let position = &self.local.settled;
+            let news = published.report != report
+                || published.why != decision.why
+                || published.position != *position;
             if news {
                 let sequence = published.sequence + 1;
                 let why = decision.why.clone();
                 *published = Arc::new(Published {
                     report,
                     why,
+                    position: position.clone(),
                     sequence,
                     done: published.done,
                 });

@@ -169,7 +169,7 @@ keys! {
     "agent_stall_ms", Given::Flag("agent-stall-ms"), Text, "MS", "3000",
         "The lease is not renewed once the sidecar's loop stood still for so long (500 to 60000)";
     "primary_hang_ms", Given::Flag("primary-hang-ms"), Text, "MS", "10000",
-        "PostgreSQL counts as hung once its probe failed, or no new client was let in, for so long (1000 to 600000)";
+        "PostgreSQL counts as hung once its probe failed, or no new client was let in (which takes seven seconds to be seen), for so long (1000 to 600000)";
     "log_format", Given::Flag("log-format"), Text, "FORMAT", "human",
         "Log lines for people or for programs: human, json";
     "log_level", Given::Flag("log-level"), Text, "LEVEL", "info",

@@ -65,7 +65,7 @@ pub(crate) struct Config {
     pub(crate) initial: BTreeMap<String, String>,
     /// The lease is not renewed once the loop stood still for so long.
     pub(crate) agent_stall: Duration,
-    /// PostgreSQL counts as hung once its probe failed, or no new client was let in, for so long.
+    /// PostgreSQL counts as hung once its probe failed, or no new client was let in (which takes seven seconds to be seen), for so long.
     pub(crate) primary_hang: Duration,
     /// How to log.
     pub(crate) log: LogConfig,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pgha_core::Mono;
 use pgha_guard::clock;
 use pgha_postgres::SessionOptions;
-use pgha_postgres::session::knock;
+use pgha_postgres::session::{Knock, knock};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -39,10 +39,20 @@ impl Door {
             loop {
                 tokio::time::sleep(INTERVAL).await;
                 let began = clock::now();
-                let answer = knock(&options, ANSWER_MAX).await;
+                let error = match knock(&options, ANSWER_MAX).await {
+                    Knock::Answered => None,
+                    Knock::Unanswered(error) => Some(error),
+                    Knock::Undecided(error) => {
+                        tracing::debug!(
+                            error,
+                            "whether PostgreSQL lets new clients in is not known"
+                        );
+                        continue;
+                    }
+                };
                 tell.send_modify(|known: &mut Option<Shut>| {
                     let before = known.as_ref().map_or((0, began), |s| (s.knocks, s.since));
-                    *known = answer.err().map(|error| Shut {
+                    *known = error.map(|error| Shut {
                         knocks: before.0 + 1,
                         since: before.1,
                         error: format!("no new client is let in: {error}"),

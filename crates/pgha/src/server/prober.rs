@@ -93,7 +93,7 @@ impl Run {
                 // Starting, or a table full of connections: neither is silence.
                 Err(SessionError::Refused(_) | SessionError::Starting(_)) => {}
                 Err(SessionError::TooManyConnections(_)) => self.silent_since = None,
-                Err(error) => self.silent(&error),
+                Err(error) => self.silent(&error, None),
             }
             tokio::time::sleep(CONNECT_PAUSE).await;
         }
@@ -127,7 +127,7 @@ impl Run {
                     primary
                 }
                 Err(error) => {
-                    self.silent(&error);
+                    self.silent(&error, door.as_ref().and_then(Door::shut));
                     false
                 }
             };
@@ -169,8 +169,9 @@ impl Run {
         }
     }
 
-    fn silent(&mut self, error: &SessionError) {
+    fn silent(&mut self, error: &SessionError, shut: Option<Shut>) {
         let since = *self.silent_since.get_or_insert_with(clock::now);
+        let since = shut.map_or(since, |shut| shut.since.min(since));
         let _ = self.reports.send(ProbeReport::Silent {
             since,
             error: error.to_string(),

@@ -2,10 +2,8 @@
 
 use super::super::plan::Reports;
 use super::Input;
-use crate::StartKind;
-use crate::lineage::Verdict;
 use crate::report::{MemberReport, Standing};
-use crate::state::Revoked;
+use crate::state::{Fitness, Revoked};
 
 /// A report, and whether its member may be promoted.
 pub(super) struct Candidate<'a> {
@@ -51,32 +49,15 @@ fn unfit(input: &Input<'_>, report: &MemberReport, standing: &Standing) -> Optio
     {
         return Some("it is excluded".to_owned());
     }
-    match input.state.lineage.may_lead(&standing.position) {
-        Verdict::OnLine => None,
-        Verdict::Diverged { at } => Some(format!("it left the cluster's line at {at}")),
-        Verdict::Impostor { .. } if is_own_attempt(input, report, standing) => None,
-        Verdict::Impostor { why } => Some(why),
+    match input.state.fitness(&report.name, &standing.position) {
+        Fitness::OnLine => None,
+        Fitness::Left { at } => Some(format!("it left the cluster's line at {at}")),
+        Fitness::Unfit { why } => Some(why),
     }
 }
 
-/// Its promotion was interrupted between PostgreSQL's and the row that proves it. Nobody else was ever
-/// to be on that timeline, so this is it; without this the last copy would be refused for ever.
-fn is_own_attempt(input: &Input<'_>, report: &MemberReport, standing: &Standing) -> bool {
-    let timeline = standing.position.timeline;
-    let assigned = input.state.journal.iter().rev().any(|entry| {
-        entry.timeline == Some(timeline)
-            && entry.kind == Some(StartKind::Promotion)
-            && entry.primary.as_ref() == Some(&report.name)
-    });
-    assigned && input.state.lineage.lacks_only_own_row(&standing.position)
-}
-
 fn has_diverged(input: &Input<'_>, report: &MemberReport, standing: &Standing) -> bool {
-    let lineage = &input.state.lineage;
+    let left = input.state.fitness(&report.name, &standing.position);
     report.system_identifier == input.state.system_identifier
-        && lineage.path_to(standing.position.timeline).is_some()
-        && matches!(
-            lineage.may_lead(&standing.position),
-            Verdict::Diverged { .. }
-        )
+        && matches!(left, Fitness::Left { .. })
 }

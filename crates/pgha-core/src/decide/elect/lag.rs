@@ -89,7 +89,7 @@ pub(super) fn known_end(reports: &Reports<'_>, revoked: &Revoked) -> KnownEnd {
         .filter_map(|report| report.standing.as_ref())
         .find(|standing| is_read(previous, standing))
         .map(|standing| standing.position.end);
-    let told = renewed.max(shutdown).max(read);
+    let told = renewed.max(shutdown).max(read).max(revoked.told);
     KnownEnd {
         lsn: told.unwrap_or(previous.lsn).max(previous.lsn),
         // What never opened wrote nothing for a client.

@@ -5,7 +5,7 @@ use super::scene::{NOW, Scene};
 use super::views::{at, expired, report_of};
 use crate::command::{Command, Recover};
 use crate::decide::*;
-use crate::journal::Cause;
+use crate::journal::{Cause, LostRange};
 use crate::settings::OnPrimaryCrash;
 use crate::{Epoch, Lsn, StartKind};
 use std::time::Duration;
@@ -157,12 +157,21 @@ fn the_survivor_of_a_lost_quorum_is_taken_whatever_it_lacks() {
             generation: generation.next(),
             epoch: epoch.next(),
             survivor: name(3),
+            told: Some(Lsn(0x1000)),
             at: String::new(),
         }));
         scene.since.phase = NOW - Duration::from_secs(10);
         assert_eq!(scene.elects(), None, "it has not reported");
         scene.stands(3, at(1, end, &[]), false);
         assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
+        // What the process before the recovery was told is journaled.
+        let lost = scene.decide().actions.into_iter().find_map(lost_by);
+        let expected = LostRange {
+            from: Lsn(end),
+            to: Lsn(0x1000),
+            is_final: false,
+        };
+        assert_eq!(lost, (end < 0x1000).then_some(expected));
     }
 }
 
@@ -206,5 +215,15 @@ fn a_primary_whose_restart_failed_comes_after_a_replica_within_the_limit() {
         scene.stands(2, at(1, 0x1000, &[]), true);
         scene.stands(3, at(1, end, &[]), false);
         assert_eq!(scene.elects(), Some(expected), "{end:#x}");
+    }
+}
+
+fn lost_by(action: Action) -> Option<LostRange> {
+    match action {
+        Action::Propose(command) => match *command {
+            Command::Primary(primary) => primary.lost,
+            _ => None,
+        },
+        _ => None,
     }
 }

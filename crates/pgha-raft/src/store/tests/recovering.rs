@@ -31,6 +31,7 @@ fn order(generation: u64, adopted: Epoch) -> Recover {
         generation: Generation(generation),
         epoch: adopted.next(),
         survivor: "n1".into(),
+        told: None,
         at: String::new(),
     }
 }

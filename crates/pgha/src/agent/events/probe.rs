@@ -1,5 +1,6 @@
 //! What the prober saw of a running PostgreSQL.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use pgha_core::Mono;
@@ -27,6 +28,9 @@ impl Agent {
                     None => self.parts.shared.hung.store(false, Ordering::Release),
                 }
                 if self.local.rewound.is_some() {
+                    self.noted_rewind.store(true, Ordering::Release);
+                }
+                if self.noted_rewind.swap(false, Ordering::AcqRel) {
                     self.is_consistent();
                 }
                 probe.restart_pending.clone_from(&self.restart_pending);
@@ -42,8 +46,11 @@ impl Agent {
             return;
         };
         let run_dir = worker.site().layout.run_dir.clone();
+        let noted = Arc::clone(&self.noted_rewind);
         tokio::task::spawn_blocking(move || {
             if let Err(error) = forget_rewound(&run_dir) {
+                // Tried again with the next answer.
+                noted.store(true, Ordering::Release);
                 tracing::warn!(%error, "the note of a rewind stays: the next start may clone for nothing");
             }
         });

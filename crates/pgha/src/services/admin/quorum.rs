@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pgha_core::{Generation, MemberKind, MemberName, Phase, Reason};
+use pgha_core::report::MemberReport;
+use pgha_core::state::PrimaryRecord;
+use pgha_core::{Fitness, Generation, Lsn, MemberKind, MemberName, Phase, Reason};
 use pgha_proto::v1;
 use pgha_proto::v1::hello_reply::State;
 use pgha_raft::{RoleView, StateView};
@@ -23,13 +25,10 @@ pub(super) async fn view(joined: &Joined) -> v1::QuorumReply {
     let state = &view.state;
     let report = joined.published.borrow().report.clone();
     let answers = answers(joined, &view).await;
-    let last_primary = match &state.phase {
-        Phase::Primary(record) => Some(record),
-        Phase::Revoked(revoked) => revoked.previous.as_ref(),
-        Phase::Empty | Phase::Bootstrap { .. } => None,
+    let left = match fitness(joined, &view) {
+        Some(Fitness::Left { at }) => Some(at),
+        Some(Fitness::OnLine | Fitness::Unfit { .. }) | None => None,
     };
-    let timing = state.settings.lease();
-    let told = last_primary.map(|record| joined.grants.view(record.epoch, timing));
     let extent = joined.raft.log_extent();
     v1::QuorumReply {
         cluster: state.cluster.clone(),
@@ -40,8 +39,8 @@ pub(super) async fn view(joined: &Joined) -> v1::QuorumReply {
         leader: leader(&role),
         epoch: state.epoch.0,
         adopted_epoch: joined.grants.adopted().0,
-        last_primary: last_primary.map(|record| record.node.0.clone()),
-        primary_flush_lsn: told.and_then(|told| told.flush_lsn).map(|lsn| lsn.0),
+        last_primary: last_primary(&view).map(|record| record.node.0.clone()),
+        primary_flush_lsn: told(joined, &view).map(|lsn| lsn.0),
         timeline: report.as_ref().and_then(|r| r.timeline).map(|t| t.0),
         end_of_wal: report.as_ref().and_then(|r| r.received).map(|lsn| lsn.0),
         stale_ms: status::stale_ms(joined, &role),
@@ -49,7 +48,37 @@ pub(super) async fn view(joined: &Joined) -> v1::QuorumReply {
         committed_index: extent.committed,
         members: members(joined, &view, &role, &answers),
         obstacle: obstacle(joined, &view, &role, &answers),
-        state: report.map_or_else(String::new, |r| format!("{} {}", r.role, r.state)),
+        state: report.map_or_else(String::new, |r| in_words(&r)),
+        left_line_at: left.map(|lsn| lsn.0),
+    }
+}
+
+fn in_words(report: &MemberReport) -> String {
+    let state = format!("{} {}", report.role, report.state);
+    match report.reason {
+        Some(reason) => format!("{state} ({})", reason.code()),
+        None => state,
+    }
+}
+
+/// Of data that was looked into. What follows a primary was judged before it did.
+fn fitness(joined: &Joined, view: &StateView) -> Option<Fitness> {
+    let position = joined.published.borrow().position.clone()?;
+    Some(view.state.fitness(joined.peers.me(), &position))
+}
+
+/// How far the last primary told that its WAL was flushed.
+fn told(joined: &Joined, view: &StateView) -> Option<Lsn> {
+    let record = last_primary(view)?;
+    let timing = view.state.settings.lease();
+    joined.grants.view(record.epoch, timing).flush_lsn
+}
+
+fn last_primary(view: &StateView) -> Option<&PrimaryRecord> {
+    match &view.state.phase {
+        Phase::Primary(record) => Some(record),
+        Phase::Revoked(revoked) => revoked.previous.as_ref(),
+        Phase::Empty | Phase::Bootstrap { .. } => None,
     }
 }
 
@@ -88,9 +117,11 @@ pub(super) async fn recover(
         "an operator confirmed that the other members are lost for ever: {me} goes on alone"
     );
     let raft = std::sync::Arc::clone(&joined.raft);
+    // The next process has not heard it.
+    let told = told(joined, &view);
     // On its own: whoever asked may go away, and half of it is nothing.
     let work = tokio::spawn(async move {
-        let outcome = raft.recover(wall_clock()).await;
+        let outcome = raft.recover(wall_clock(), told).await;
         if !outcome
             .as_ref()
             .is_err_and(pgha_raft::RecoverError::is_refusal)
@@ -258,6 +289,12 @@ fn without_data(joined: &Joined, view: &StateView) -> Option<String> {
         return Some(format!(
             "{me} has no data of this cluster ({} {why}): recover on a member that has",
             report.state
+        ));
+    }
+    if let Some(Fitness::Unfit { why }) = fitness(joined, view) {
+        return Some(format!(
+            "the data of {me} cannot be a primary's: {why}; recover on another data member that is \
+             left, or restore a backup into a new cluster"
         ));
     }
     report.received.is_none().then(|| {
