@@ -147,8 +147,14 @@ async fn a_grantor_knows_a_new_membership_that_no_agent_told() {
     member.changes_membership().await;
     let refused = member.grants.renew(&renewal(old)).await.unwrap();
     assert_eq!(refused, Err(RenewalRefusal::Membership));
-    let new = member.electorate.membership().unwrap();
-    assert_eq!(member.grants.renew(&renewal(new)).await.unwrap(), Ok(()));
+    let collecting = renewal(member.electorate.membership().unwrap());
+    let refused = member.grants.renew(&collecting).await.unwrap();
+    assert_eq!(refused, Err(RenewalRefusal::StartWait));
+    let holding = Renewal {
+        held: true,
+        ..collecting
+    };
+    assert_eq!(member.grants.renew(&holding).await.unwrap(), Ok(()));
 }
 
 /// Polls until the gate of epoch 1 may stay open beyond `after`.
