@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use pgha_chaos::nemesis::{Dose, Entry, Kind, Place, Schedule};
+use pgha_chaos::member::Part;
+use pgha_chaos::nemesis::{self, Dose, Entry, Kind, Place, Schedule};
 use pgha_chaos::round::{self, Outcome, Verdict};
-use pgha_chaos::{Cluster, ClusterOptions, campaign, netns, skip};
+use pgha_chaos::{Cluster, ClusterOptions, campaign, netns, skip, wait};
 
 /// Another one is another test: each schedule is drawn from it.
 const SEED: u64 = 1;
+/// On a machine that is busy with other tests.
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// One cluster through one round of each.
 async fn endure(test: &str, kinds: &[Kind]) -> anyhow::Result<()> {
@@ -112,6 +115,37 @@ async fn disks_and_jobs_that_fail() -> anyhow::Result<()> {
         Kind::WalDiskFull,
     ];
     endure("disks_and_jobs_that_fail", &kinds).await
+}
+
+/// A disk that is filled and has no WAL on it fills nobody's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_that_was_copied_anew_has_its_wal_on_the_small_disk_again() -> anyhow::Result<()> {
+    let test = "data_that_was_copied_anew_has_its_wal_on_the_small_disk_again";
+    if let Some(reason) = Kind::WalDiskFull.obstacle() {
+        skip::say(test, reason);
+        return Ok(());
+    }
+    let mut cluster = Cluster::start_with(ClusterOptions::new(3)).await?;
+    let mut schedule = Schedule::draw(Kind::WalDiskFull, SEED, 0);
+    schedule.entries[0].place = Place::Replica(0);
+    let lay = nemesis::prepare(&mut cluster, &schedule).await?;
+    let victim = lay.names_at(Place::Replica(0)).remove(0);
+    let wal = cluster.member(&victim)?.postgres_directory().join("pg_wal");
+    let first = wal.read_link()?;
+    let member = cluster.member_mut(&victim)?;
+    member.remove_postgres_directory()?;
+    member.kill(Part::Postgres)?;
+    wait::until_true("data with its WAL within it", WITHIN, || {
+        wal.is_dir() && !wal.is_symlink()
+    })
+    .await?;
+    cluster.wait_healthy(WITHIN).await?;
+    nemesis::prepare(&mut cluster, &schedule).await?;
+    let second = wal.read_link()?;
+    assert_eq!(first.parent(), second.parent());
+    assert_ne!(first, second);
+    cluster.finish();
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
