@@ -44,7 +44,8 @@ pub(super) async fn interrupt_rewind(cluster: &mut Cluster, name: &str) -> anyho
 async fn write_alone(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
     let direct = cluster.direct(name)?;
     let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint";
-    let cut_at: i64 = direct.value(sql).await?;
+    let first = || async { direct.value::<i64>(sql).await };
+    let cut_at = wait::until("the end of its WAL", SEEN_WITHIN, first).await?;
     wait::until("a tail that nobody has", SEEN_WITHIN, || async {
         let tail = direct.value::<i64>(sql).await? - cut_at;
         anyhow::ensure!(tail >= TAIL_BYTES, "{tail} bytes");

@@ -28,11 +28,24 @@ fn keep(path: &Path, note: &Note) -> anyhow::Result<()> {
     Ok(write_atomically(path, &serde_json::to_vec(note)?)?)
 }
 
+/// Whether that is the binding that the request asks for.
+fn is_bound_as(binding: Option<&Binding>, request: &v1::FormRequest) -> bool {
+    binding.is_some_and(|bound| {
+        let listed = request.members.iter().map(formed);
+        bound.cluster_id.0 == request.cluster_id && bound.members.iter().cloned().eq(listed)
+    })
+}
+
 impl Formation {
     /// Takes a Form: persisted before it is answered.
     pub(crate) async fn accept(&self, request: v1::FormRequest) -> Result<(), String> {
         if *self.started.borrow() {
-            return Err("this member takes part in a cluster already".to_owned());
+            // Whoever answered too late to be heard has started since, and is asked again.
+            return if is_bound_as(self.store.binding().as_ref(), &request) {
+                Ok(())
+            } else {
+                Err("this member takes part in a cluster already".to_owned())
+            };
         }
         pgha_proto::check_form(&request).map_err(|error| error.to_string())?;
         let cluster_id = ClusterId(request.cluster_id.clone());
@@ -126,6 +139,32 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), br#"{"members":{}}"#);
         let left = std::fs::read_dir(dir.path()).unwrap();
         assert_eq!(left.count(), 2, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn the_same_request_again_is_no_other_cluster() {
+        let member = |raft_id| v1::FormMember {
+            name: format!("n{raft_id}"),
+            raft_id,
+            ..v1::FormMember::default()
+        };
+        let request = |cluster_id: &str, members: &[u64]| v1::FormRequest {
+            cluster: "main".to_owned(),
+            cluster_id: cluster_id.to_owned(),
+            members: members.iter().copied().map(member).collect(),
+        };
+        let first = request("c1", &[1, 2]);
+        let bound = Binding {
+            cluster: "main".to_owned(),
+            cluster_id: "c1".into(),
+            generation: Generation(1),
+            raft_id: RaftId(1),
+            members: first.members.iter().map(formed).collect(),
+        };
+        assert!(is_bound_as(Some(&bound), &first));
+        assert!(!is_bound_as(Some(&bound), &request("c2", &[1, 2])));
+        assert!(!is_bound_as(Some(&bound), &request("c1", &[1, 3])));
+        assert!(!is_bound_as(None, &first));
     }
 
     #[test]

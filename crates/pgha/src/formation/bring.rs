@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use futures_util::future::join_all;
 use pgha_core::{ClusterId, MemberName};
 use pgha_proto::v1;
 use pgha_raft::Binding;
@@ -51,12 +52,14 @@ impl Formation {
         };
         self.bind(&request).await?;
         tracing::info!(%cluster_id, "forming the cluster");
-        for (name, address) in self.peers() {
-            if name != self.config.name {
-                form_peer(&name, &address, request.clone()).await?;
-            }
-        }
-        Ok(())
+        // Everybody is asked: one who does not answer in time must not keep the others out.
+        let others = self.peers().into_iter();
+        let others = others.filter(|(name, _)| *name != self.config.name);
+        let asked = others.map(|(name, address)| {
+            let request = request.clone();
+            async move { form_peer(&name, &address, request).await }
+        });
+        join_all(asked).await.into_iter().collect()
     }
 
     pub(super) async fn rejoin(&self, address: &str, cluster_id: ClusterId) -> anyhow::Result<()> {
