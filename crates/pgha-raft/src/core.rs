@@ -11,6 +11,7 @@ use pgha_proto::{Parties, v1};
 use tokio::sync::{RwLock, watch};
 
 use crate::clock;
+use crate::election::doubt::Doubt;
 use crate::election::ear::{Ear, Presence};
 use crate::machine::StateView;
 use crate::network::client::Links;
@@ -25,6 +26,7 @@ pub(crate) struct Core {
     pub raft: Raft,
     pub links: Arc<Links>,
     pub ear: Ear,
+    pub doubt: Doubt,
     pub state: watch::Receiver<Arc<StateView>>,
     /// Commands are proposed under shared hold; one that moves the lead takes it alone, so that no
     /// entry comes behind those that the target is known to have.

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::core::{Core, Leader};
+use crate::election::doubt::Doubt;
 use crate::election::ear::Ear;
 use crate::election::supervisor::Supervisor;
 use crate::machine::{Machine, StateView};
@@ -226,6 +227,12 @@ impl RaftNode {
         self.core.store.sequence()
     }
 
+    /// Somebody who would know if this member's store were an old copy knows of nothing newer: ends the
+    /// doubt that it started in ([`Options::in_doubt`]).
+    pub fn vouched_for(&self) {
+        self.core.vouched_for();
+    }
+
     /// The highest generation of this cluster that anybody spoke of. One above this member's own
     /// means that the cluster went on without it.
     pub fn generation_seen(&self) -> watch::Receiver<Generation> {
@@ -325,6 +332,7 @@ async fn build(store: Store, options: Options) -> Result<Core, StartError> {
         transfer_term: AtomicU64::new(0),
     });
     let ear = listen(&store, links.me.raft_id.0);
+    let doubt = Doubt::new(options.in_doubt && store.has_entries());
     let (machine, state) = Machine::restore(store.clone()).map_err(StartError::Snapshot)?;
     let factory = Factory {
         links: links.clone(),
@@ -339,6 +347,7 @@ async fn build(store: Store, options: Options) -> Result<Core, StartError> {
         raft,
         links,
         ear,
+        doubt,
         state,
         proposals: Default::default(),
     })

@@ -19,6 +19,10 @@ pub struct Options {
     pub extra_patience: (Duration, Duration),
     /// A snapshot is taken each time so many entries were applied. Default 500.
     pub snapshot_every: u64,
+    /// Whether the store may be an old copy of itself: then the member neither votes nor stands before
+    /// [`RaftNode::vouched_for`](crate::RaftNode::vouched_for), or until another member has reached it
+    /// for as long as a started one grants nothing. Default no.
+    pub in_doubt: bool,
 }
 
 impl Default for Options {
@@ -28,6 +32,7 @@ impl Default for Options {
             lease: Duration::from_millis(600),
             extra_patience: (Duration::from_millis(50), Duration::from_millis(350)),
             snapshot_every: 500,
+            in_doubt: false,
         }
     }
 }

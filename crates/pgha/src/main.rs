@@ -20,6 +20,7 @@ mod rundir;
 mod server;
 mod services;
 mod wake;
+mod written;
 
 use std::io::Write;
 use std::process::ExitCode;

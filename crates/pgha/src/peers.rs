@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use pgha_core::decide::Heard;
 use pgha_core::report::MemberReport;
-use pgha_core::{ClusterState, MemberName, Mono, RaftId, StoreId};
+use pgha_core::{ClusterState, MemberName, Mono, Nonce, RaftId, StoreId};
 use pgha_guard::clock;
 use pgha_proto::{Parties, v1};
 use pgha_raft::RaftNode;
@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::net;
 use crate::wake::Wake;
+use crate::written::{self, OwnStore, Written};
 
 /// A stream that says nothing for so long is opened anew: its connection may be dead.
 const SILENT_MAX: Duration = Duration::from_millis(1500);
@@ -24,13 +25,41 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 struct Known {
     report: Option<MemberReport>,
-    /// Its store, and how often that was written at the most.
-    written: Option<(StoreId, u64)>,
+    /// How often its store was written, at the most.
+    written: Option<Written>,
+    /// Its store is an old copy.
+    went_back: bool,
     at: Mono,
     since: Mono,
     refused_at: Option<Mono>,
     /// What its address answers while it does not report: it may be somebody else's by now.
     answer: Option<String>,
+}
+
+impl Known {
+    /// Remembers how often the store was written, and takes no report of one that is an old copy. Its
+    /// member is told when the next stream is opened, at once: what it says then decides.
+    fn follow_store(
+        &mut self,
+        name: &MemberName,
+        news: Option<&MemberReport>,
+    ) -> anyhow::Result<()> {
+        let Some(told) = news.and_then(Written::told) else {
+            return Ok(());
+        };
+        if let Some(before) = self.written.as_ref().filter(|known| known.is_above(&told)) {
+            if !std::mem::replace(&mut self.went_back, true) {
+                tracing::error!(
+                    member = %name, told = before.times, is = told.times,
+                    "its Raft store is older than what it told of it: an old copy was put back"
+                );
+            }
+            bail!("its Raft store is an old copy");
+        }
+        self.went_back = false;
+        self.written = Some(told);
+        Ok(())
+    }
 }
 
 type Table = Arc<Mutex<BTreeMap<MemberName, Known>>>;
@@ -39,6 +68,7 @@ type Table = Arc<Mutex<BTreeMap<MemberName, Known>>>;
 pub(crate) struct Peers {
     me: MemberName,
     raft: Arc<RaftNode>,
+    own_store: Arc<OwnStore>,
     wake: Wake,
     table: Table,
     watchers: Mutex<BTreeMap<MemberName, Watcher>>,
@@ -96,10 +126,16 @@ impl Target {
 }
 
 impl Peers {
-    pub(crate) fn new(me: MemberName, raft: Arc<RaftNode>, wake: Wake) -> Self {
+    pub(crate) fn new(
+        me: MemberName,
+        raft: Arc<RaftNode>,
+        own_store: Arc<OwnStore>,
+        wake: Wake,
+    ) -> Self {
         Self {
             me,
             raft,
+            own_store,
             wake,
             table: Table::default(),
             watchers: Mutex::default(),
@@ -128,6 +164,7 @@ impl Peers {
                 name: name.clone(),
                 target: target.clone(),
                 raft: Arc::clone(&self.raft),
+                own_store: Arc::clone(&self.own_store),
                 wake: self.wake.clone(),
                 table: Arc::clone(&self.table),
             };
@@ -136,12 +173,9 @@ impl Peers {
         }
     }
 
-    /// How often this store was written, as far as its member told; 0 where it told nothing.
-    pub(crate) fn store_sequence(&self, store: &StoreId) -> u64 {
-        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = table.values().filter_map(|known| known.written.as_ref());
-        let written = written.filter(|(of, _)| of == store);
-        written.map(|(_, times)| *times).max().unwrap_or(0)
+    /// How often this store was written, as far as its member told.
+    pub(crate) fn written(&self, store: &StoreId) -> Option<Written> {
+        written_to(&self.table, store)
     }
 
     /// Everybody who has ever reported to this process.
@@ -174,10 +208,18 @@ impl Peers {
     }
 }
 
+fn written_to(table: &Table, store: &StoreId) -> Option<Written> {
+    let table = table.lock().unwrap_or_else(PoisonError::into_inner);
+    let written = table.values().filter_map(|known| known.written.as_ref());
+    let written = written.filter(|written| written.store == *store);
+    written.max_by_key(|written| written.times).cloned()
+}
+
 struct Watch {
     name: MemberName,
     target: Target,
     raft: Arc<RaftNode>,
+    own_store: Arc<OwnStore>,
     wake: Wake,
     table: Table,
 }
@@ -203,14 +245,20 @@ impl Watch {
         let identity = self
             .raft
             .identity_to(self.target.raft_id, Some(self.target.store_id.clone()));
+        let remembered = written_to(&self.table, &self.target.store_id);
+        let (your_store_sequence, your_nonce) = written::wire(remembered.as_ref());
         let request = v1::WatchRequest {
             identity: Some(identity),
+            your_store_sequence,
+            your_nonce,
         };
         let reports = tokio::time::timeout(OPEN_MAX, client.watch(request)).await??;
         let mut reports = reports.into_inner();
         while let Some(report) = tokio::time::timeout(SILENT_MAX, reports.message()).await?? {
             let by = self.raft.check_identity(report.identity.as_ref())?;
             self.take(&by, &report)?;
+            let told_by = Nonce(report.your_nonce);
+            self.own_store.hear(report.your_store_sequence, told_by);
         }
         Ok(())
     }
@@ -220,20 +268,13 @@ impl Watch {
         let news = self.target.report(&self.name, by, report)?;
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let known = table.entry(self.name.clone()).or_default();
+        known.follow_store(&self.name, news.as_ref())?;
         let refused = known.refused_at.is_some();
         known.since = Heard::since_after(known.since, known.at, refused, now);
         known.at = now;
         known.answer = None;
         let came_back = known.refused_at.take().is_some();
         let told = news.is_some();
-        if let Some(news) = &news {
-            let before = known.written.take();
-            let before = before.filter(|(store, _)| *store == news.store_id);
-            let times = before
-                .map_or(0, |(_, times)| times)
-                .max(news.store_sequence);
-            known.written = Some((news.store_id.clone(), times));
-        }
         if told {
             known.report = news;
         }
@@ -272,7 +313,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use pgha_core::report::{GrantReport, MemberState, Role};
-    use pgha_core::{Addresses, Epoch, MemberKind, Nonce};
+    use pgha_core::{Addresses, Epoch, MemberKind};
 
     use super::*;
 
@@ -328,7 +369,33 @@ mod tests {
             identity: None,
             sequence: 1,
             report_json: serde_json::to_vec(&report).unwrap(),
+            ..v1::Report::default()
         }
+    }
+
+    #[test]
+    fn a_report_of_an_earlier_state_of_the_store_is_not_taken() {
+        let mut known = Known::default();
+        let name: MemberName = "n2".into();
+        let mut follow = |store: &str, times| {
+            let report = report_of("n2", 2, store);
+            let report: MemberReport = serde_json::from_slice(&report.report_json).unwrap();
+            let report = MemberReport {
+                store_sequence: times,
+                ..report
+            };
+            let taken = known.follow_store(&name, Some(&report)).is_ok();
+            (taken, known.written.as_ref().map_or(0, |w| w.times))
+        };
+        assert_eq!(follow("s2", 9), (true, 9));
+        assert_eq!(follow("s2", 9), (true, 9));
+        // What is remembered stays, to be told.
+        assert_eq!(follow("s2", 8), (false, 9));
+        assert_eq!(follow("s2", 10), (true, 10));
+        // From a version that tells nothing.
+        assert_eq!(follow("s2", 0), (true, 10));
+        assert_eq!(follow("s3", 1), (true, 1));
+        assert!(known.follow_store(&name, None).is_ok());
     }
 
     #[test]

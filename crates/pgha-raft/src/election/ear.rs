@@ -133,9 +133,14 @@ impl Ear {
             key(&before) != key(&heard)
         };
         if news {
-            self.changed
-                .send_modify(|count| *count = count.wrapping_add(1));
+            self.wake();
         }
+    }
+
+    /// Has whoever follows this look again.
+    pub(crate) fn wake(&self) {
+        self.changed
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     fn lock(&self) -> MutexGuard<'_, Heard> {

@@ -2,6 +2,7 @@
 //! frozen took the leadership whenever it thawed. So its own elections are off, and each member has
 //! one task that decides when to stand.
 
+pub(crate) mod doubt;
 pub(crate) mod ear;
 pub(crate) mod patience;
 pub(crate) mod prevote;

@@ -40,6 +40,11 @@ pub(crate) async fn judge(core: &Core, request: &v1::PreVoteRequest) -> v1::PreV
 }
 
 async fn refusal(core: &Core, request: &v1::PreVoteRequest) -> Option<String> {
+    if let Some(rest) = core.withholds_votes(clock::now()) {
+        return Some(format!(
+            "nobody has vouched for its store yet, it votes in {rest:?} at the latest"
+        ));
+    }
     let mine = term(&core.server().vote);
     if request.term <= mine {
         return Some(format!("term {} is not above {mine}", request.term));

@@ -100,6 +100,9 @@ impl Supervisor {
             self.waits = true;
             self.patience.not_before = now + draw(&self.core);
         }
+        if let Some(rest) = self.core.withholds_votes(now) {
+            return now + rest;
+        }
         let alone = membership.voter_ids().all(|id| id == me);
         let heard = self.core.ear.heard();
         match self.patience.next(now, &heard, alone, &self.core.options) {
@@ -197,6 +200,9 @@ pub(crate) async fn take_over(
         .any(|id| id == me)
     {
         return Err("this member has no vote".to_owned());
+    }
+    if core.withholds_votes(clock::now()).is_some() {
+        return Err("nobody has vouched for its store yet".to_owned());
     }
     let term = term(&server.vote) + 1;
     core.links.transfer_term.store(term, Ordering::SeqCst);

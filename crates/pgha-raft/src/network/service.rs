@@ -50,6 +50,7 @@ impl RaftService {
     fn admit(&self, identity: Option<&v1::Identity>) -> Result<Arc<Core>, Status> {
         let core = self.core()?;
         core.check(identity)?;
+        core.doubt.reached();
         Ok(core)
     }
 }
@@ -80,7 +81,9 @@ impl Raft for RaftService {
         let core = self.admit(request.identity.as_ref())?;
         let rpc = codec::vote_request_in(&request).map_err(invalid)?;
         // Asked again here: a candidate may come without a PreVote, or long after it.
-        if !request.transfer && matches!(core.presence(clock::now()), Presence::Fresh(_)) {
+        let now = clock::now();
+        let present = !request.transfer && matches!(core.presence(now), Presence::Fresh(_));
+        if present || core.withholds_votes(now).is_some() {
             let refusal = VoteResponse {
                 vote: core.server().vote,
                 vote_granted: false,

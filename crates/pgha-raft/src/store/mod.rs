@@ -58,6 +58,7 @@ struct Inner {
     store_id: StoreId,
     durable_epoch: Arc<AtomicU64>,
     durable_sequence: Arc<AtomicU64>,
+    opened_sequence: u64,
     size_bytes: Arc<AtomicU64>,
     failure: watch::Receiver<Option<StoreFailure>>,
     store_dir: PathBuf,
@@ -115,6 +116,7 @@ impl Store {
             .spawn(move || writer.run())
             .map_err(host)?;
         let store_id = opened.image.head.store_id.clone();
+        let opened_sequence = opened.image.head.sequence;
         let membership = membership::of(&opened.image, opened.snapshot.as_ref());
         Ok(Self {
             inner: Arc::new(Inner {
@@ -127,6 +129,7 @@ impl Store {
                 store_id,
                 durable_epoch,
                 durable_sequence,
+                opened_sequence,
                 size_bytes,
                 failure: failed,
                 store_dir: opened.store_dir,
@@ -159,6 +162,12 @@ impl Store {
     /// this one: an old copy was put back.
     pub fn sequence(&self) -> u64 {
         self.inner.durable_sequence.load(Ordering::SeqCst)
+    }
+
+    /// How often it had been written when it was opened. What an earlier process told of it is never
+    /// more, unless an old copy was put back.
+    pub fn opened_sequence(&self) -> u64 {
+        self.inner.opened_sequence
     }
 
     /// Moves the store in `dir` aside, which is not what it was: never opened again from then on. It

@@ -1,6 +1,7 @@
 //! Members in one process, each with a runtime of its own, and in processes of their own, over real
 //! gRPC on loopback.
 
+mod doubts;
 mod elections;
 mod forming;
 mod freezing;

@@ -16,10 +16,12 @@ use crate::peers::Peers;
 use crate::server::{Site, Worker};
 use crate::services::{Joined, Shared};
 use crate::wake::Wake;
+use crate::written::OwnStore;
 
 /// What the agent is linked to.
 pub(super) struct Links {
     pub(super) raft: Arc<RaftNode>,
+    pub(super) own_store: Arc<OwnStore>,
     pub(super) lease: Lease,
     pub(super) gate: Arc<Gate>,
     pub(super) holder: Arc<HolderShared>,
@@ -37,6 +39,7 @@ pub(super) fn assemble(process: &Process, shared: &Shared, links: Links) -> Agen
     let peers = Arc::new(Peers::new(
         config.name.clone(),
         Arc::clone(&links.raft),
+        Arc::clone(&links.own_store),
         links.wake.clone(),
     ));
     let kind = if config.witness {
@@ -73,6 +76,7 @@ pub(super) fn assemble(process: &Process, shared: &Shared, links: Links) -> Agen
         raft: links.raft,
         grants,
         peers,
+        own_store: links.own_store,
         published: agent.published(),
         site: links.site,
     });

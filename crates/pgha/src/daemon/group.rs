@@ -9,7 +9,7 @@ use pgha_core::{Command, Secret, Settings};
 use pgha_raft::{Binding, InitializeError, Options, RaftNode, RaftService, Store};
 
 use crate::config::Config;
-use crate::formation::Formation;
+use crate::formation::{Entry, Formation};
 
 const CREATE_MAX: Duration = Duration::from_secs(5);
 const CREATE_PAUSE: Duration = Duration::from_millis(100);
@@ -25,11 +25,15 @@ impl Group {
     pub(super) async fn start(
         store: &Store,
         service: &RaftService,
-        initialize: bool,
+        entry: Entry,
     ) -> anyhow::Result<Self> {
-        let raft = RaftNode::start(store.clone(), Options::default(), service).await?;
+        let options = Options {
+            in_doubt: entry.in_doubt,
+            ..Options::default()
+        };
+        let raft = RaftNode::start(store.clone(), options, service).await?;
         let binding = store.binding().context("the store is bound by now")?;
-        if initialize {
+        if entry.initialize {
             raft.initialize(&binding.members)
                 .await
                 .or_else(|error| match error {

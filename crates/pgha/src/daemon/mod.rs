@@ -9,6 +9,7 @@ mod front;
 mod generation;
 mod group;
 mod lease;
+mod leave;
 mod ports;
 mod went_back;
 
@@ -26,6 +27,7 @@ use crate::formation::Outcome;
 use crate::rejoin;
 use crate::services::forming;
 use crate::wake::Wake;
+use crate::written::OwnStore;
 use assemble::{Links, assemble};
 use claim::Claimed;
 use clients::Clients;
@@ -88,12 +90,16 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         outcome = formation.run(&waiting) => outcome?,
         () = end::ended(shutdown.clone()) => return Ok(()),
     };
-    let initialize = match outcome {
-        Outcome::Member { initialize } => initialize,
-        Outcome::RuledOut(newer) => generation::leave(config.raft_dir(), newer).await,
-        Outcome::WentBack { told, is } => went_back::leave(config.raft_dir(), told, is),
+    let entry = match outcome {
+        Outcome::Member(entry) => entry,
+        Outcome::RuledOut(newer) => {
+            generation::leave(config.raft_dir(), newer, leave::STARTING_MAX).await
+        }
+        Outcome::WentBack(proof) => {
+            went_back::leave(config.raft_dir(), proof, leave::STARTING_MAX).await
+        }
     };
-    let group = Group::start(&claimed.store, &front.raft, initialize).await?;
+    let group = Group::start(&claimed.store, &front.raft, entry).await?;
     waiting.send_replace((Reason::Forming, "the Raft group is starting".to_owned()));
     let raft = Arc::clone(&group.raft);
     tokio::spawn(group::found(Arc::clone(&raft), config, formation));
@@ -110,12 +116,20 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         lease.holder.clone(),
         process.config.raft_dir(),
     ));
+    let own_store = Arc::new(OwnStore::new(Arc::clone(&raft), process.nonce));
+    tokio::spawn(went_back::watch(
+        own_store.proof(),
+        Arc::clone(&front.gate),
+        lease.holder.clone(),
+        process.config.raft_dir(),
+    ));
     let clients = Clients::admit(front.ports, &front.gate, &group.binding.cluster_id);
     let agent = assemble(
         &process,
         &front.shared,
         Links {
             raft: Arc::clone(&raft),
+            own_store,
             lease,
             gate: front.gate,
             holder: front.holder,

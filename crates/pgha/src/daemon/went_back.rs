@@ -2,13 +2,36 @@
 //! since that copy was made it does not know, so it comes back as one that lost its store (P9).
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use pgha_proxy::Gate;
 use pgha_raft::Store;
+use tokio::sync::watch;
 
-use crate::restart;
+use super::leave;
+use crate::lease::HolderHandle;
+use crate::written::WentBack;
+
+/// Waits until somebody proves it, for as long as this process lives: those who remember may have been
+/// out of reach when it started.
+pub(super) async fn watch(
+    mut proof: watch::Receiver<Option<WentBack>>,
+    gate: Arc<Gate>,
+    holder: HolderHandle,
+    raft_dir: PathBuf,
+) {
+    let Ok(Some(proof)) = proof.wait_for(Option::is_some).await.map(|proof| *proof) else {
+        return;
+    };
+    gate.close();
+    holder.drop_lease();
+    leave(raft_dir, proof, leave::RUNNING_MAX).await;
+}
 
 /// Moves the store aside and starts anew, as a member without one.
-pub(super) fn leave(raft_dir: PathBuf, told: u64, is: u64) -> ! {
+pub(super) async fn leave(raft_dir: PathBuf, proof: WentBack, within: Duration) -> ! {
+    let WentBack { told, is } = proof;
     tracing::error!(
         told,
         is,
@@ -16,13 +39,5 @@ pub(super) fn leave(raft_dir: PathBuf, told: u64, is: u64) -> ! {
          the disk lost what it had acknowledged. It is moved aside, and this member comes back under a \
          new raft id"
     );
-    match Store::set_aside(&raft_dir) {
-        Ok(moved_to) => {
-            let moved_to = moved_to.display();
-            tracing::warn!("the Raft store was moved to {moved_to}, nothing was deleted");
-            restart::again();
-        }
-        Err(error) => tracing::error!(%error, "the Raft store could not be moved aside"),
-    }
-    std::process::exit(1);
+    leave::leave(move || Store::set_aside(&raft_dir), within).await
 }

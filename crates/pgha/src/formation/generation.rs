@@ -7,18 +7,21 @@ use std::time::Duration;
 use pgha_core::{Generation, MemberName};
 use pgha_proto::v1;
 
-use super::{Formation, Outcome};
+use super::{Entry, Formation, Outcome};
 use crate::services;
+use crate::written::WentBack;
 
 /// Part of the time for which a started member grants nothing; a silent peer tells when it is back.
 const ASK_MAX: Duration = Duration::from_millis(600);
 
 impl Formation {
-    /// Why this member may not go on with its store, where anybody answers what rules it out: a later
-    /// generation of its cluster, or a later state of this very store. Promises and votes of that state
-    /// are forgotten in the copy that was put back.
-    pub(super) async fn overtaken(&self) -> Option<Outcome> {
-        let binding = self.store.binding()?;
+    /// How this member goes on with the store that it has. Not at all where anybody answers what rules
+    /// it out: a later generation of its cluster, or a later state of this very store. Promises and
+    /// votes of that state are forgotten in the copy that was put back.
+    pub(super) async fn resumed(&self) -> Outcome {
+        let Some(binding) = self.store.binding() else {
+            return Outcome::Member(Entry::default());
+        };
         let mut others: BTreeMap<MemberName, String> = binding
             .members
             .iter()
@@ -43,13 +46,25 @@ impl Formation {
             .map(|reply| Generation(reply.generation))
             .max();
         if let Some(newer) = newest.filter(|newest| *newest > binding.generation) {
-            return Some(Outcome::RuledOut(newer));
+            return Outcome::RuledOut(newer);
         }
-        let told = replies
-            .iter()
-            .map(|reply| reply.your_store_sequence)
-            .max()?;
-        let is = self.store.sequence();
-        (told > is).then_some(Outcome::WentBack { told, is })
+        if let Some(proof) = self.went_back(&replies) {
+            return Outcome::WentBack(proof);
+        }
+        Outcome::Member(Entry {
+            initialize: false,
+            // Its own network may not be there yet. Those who remember tell it when they reach it.
+            in_doubt: replies.is_empty(),
+        })
+    }
+
+    /// Whether anybody remembers a later state of this store. Nothing is written to it meanwhile.
+    pub(super) fn went_back<'a>(
+        &self,
+        replies: impl IntoIterator<Item = &'a v1::HelloReply>,
+    ) -> Option<WentBack> {
+        let told = replies.into_iter().map(|reply| reply.your_store_sequence);
+        let (told, is) = (told.max()?, self.store.sequence());
+        (told > is).then_some(WentBack { told, is })
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 
-pub(crate) use run::Outcome;
+pub(crate) use run::{Entry, Outcome};
 pub(crate) use wire::{member, wire_addresses};
 
 /// What this member is before, and while, it becomes one.

@@ -12,25 +12,27 @@ use super::Formation;
 use super::wire::{hello, wire_peers};
 use crate::rejoin;
 use crate::services::{self, ANSWER_MAX};
+use crate::written::WentBack;
 
 const ASK_PAUSE: Duration = Duration::from_millis(150);
 
 /// How this member takes part from now on.
 pub(crate) enum Outcome {
     /// As the member that its store is bound as.
-    Member {
-        /// Whether it writes the first entry.
-        initialize: bool,
-    },
+    Member(Entry),
     /// Not with this store: the cluster is of this generation by now.
     RuledOut(Generation),
-    /// Not with this store: it was written so often when it was heard of last, and was less often now.
-    WentBack {
-        /// As others were told.
-        told: u64,
-        /// As it is.
-        is: u64,
-    },
+    /// Not with this store: it is an old copy.
+    WentBack(WentBack),
+}
+
+/// How a member begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Whether it writes the first entry.
+    pub(crate) initialize: bool,
+    /// Whether its store may be an old copy: nobody answered who would know.
+    pub(crate) in_doubt: bool,
 }
 
 impl Formation {
@@ -40,11 +42,10 @@ impl Formation {
         waiting: &watch::Sender<(Reason, String)>,
     ) -> anyhow::Result<Outcome> {
         if self.store.has_committed() {
-            if let Some(outcome) = self.overtaken().await {
-                return Ok(outcome);
-            }
-            self.started.send_replace(true);
-            return Ok(Outcome::Member { initialize: false });
+            let outcome = self.resumed().await;
+            self.started
+                .send_replace(matches!(outcome, Outcome::Member(_)));
+            return Ok(outcome);
         }
         loop {
             let me = self.me();
@@ -56,6 +57,9 @@ impl Formation {
             };
             // This member's own address too: it may lead to somebody else.
             let mut replies = services::ask_peers(&me.peers, &request, ANSWER_MAX).await;
+            if let Some(proof) = self.went_back(replies.values().flatten()) {
+                return Ok(Outcome::WentBack(proof));
+            }
             let own = replies.remove(&me.name).flatten().as_ref().map(hello);
             let answers = replies
                 .iter()
@@ -70,14 +74,18 @@ impl Formation {
                 }
                 Next::Start { initialize } => {
                     self.started.send_replace(true);
-                    return Ok(Outcome::Member { initialize });
+                    let in_doubt = false;
+                    return Ok(Outcome::Member(Entry {
+                        initialize,
+                        in_doubt,
+                    }));
                 }
                 Next::Rejoin { via, cluster_id } => {
                     let address = me.peers.get(&via).context("an unknown member")?;
                     match self.rejoin(address, cluster_id).await {
                         Ok(()) => {
                             self.started.send_replace(true);
-                            return Ok(Outcome::Member { initialize: false });
+                            return Ok(Outcome::Member(Entry::default()));
                         }
                         Err(error) => {
                             let text = format!("{via} does not take this member: {error:#}");

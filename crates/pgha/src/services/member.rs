@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
-use pgha_core::StoreId;
 use pgha_core::lease::Release;
-use pgha_core::{Epoch, Lsn, MemberName, Mono, Reason};
+use pgha_core::{Epoch, Lsn, MemberName, Mono, Nonce, Reason, StoreId};
 use pgha_guard::clock;
 use pgha_proto::v1;
 use pgha_proto::v1::member_server::Member;
@@ -18,6 +17,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Joined, Shared};
 use crate::release;
+use crate::written;
 
 /// Signs of life to a lease, where nothing changed: a report counts for half a lease.
 const BEATS_PER_LEASE: u32 = 5;
@@ -100,7 +100,7 @@ impl Member for MemberService {
         if let Some(joined) = self.0.joined.get() {
             reply.leader_address = joined.raft.leader().map(|l| l.address).unwrap_or_default();
             let asker = StoreId(request.into_inner().from_store_id);
-            reply.your_store_sequence = joined.peers.store_sequence(&asker);
+            reply.your_store_sequence = written::wire(joined.peers.written(&asker).as_ref()).0;
         }
         reply.detail = self.0.waiting.borrow().1.clone();
         Ok(Response::new(reply))
@@ -133,6 +133,11 @@ impl Member for MemberService {
         let parties = joined
             .raft
             .check_identity(request.get_ref().identity.as_ref())?;
+        let asked = request.get_ref();
+        let told_by = Nonce(asked.your_nonce);
+        joined.own_store.hear(asked.your_store_sequence, told_by);
+        let (your_store_sequence, your_nonce) =
+            written::wire(joined.peers.written(&parties.from_store).as_ref());
         let identity = joined
             .raft
             .identity_to(parties.from, Some(parties.from_store));
@@ -154,6 +159,8 @@ impl Member for MemberService {
                     identity: Some(identity.clone()),
                     sequence: current.sequence,
                     report_json: json,
+                    your_store_sequence,
+                    your_nonce,
                 };
                 if reports.send(Ok(report)).await.is_err() {
                     return;

@@ -20,6 +20,7 @@ use crate::formation::Formation;
 use crate::lease::Grants;
 use crate::peers::Peers;
 use crate::server::Site;
+use crate::written::OwnStore;
 
 pub(crate) use admin::AdminService;
 pub(crate) use member::{ANSWER_MAX, MemberService, ask_peers, forming};
@@ -30,6 +31,7 @@ pub(crate) struct Joined {
     pub(crate) raft: Arc<RaftNode>,
     pub(crate) grants: Arc<Grants>,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) own_store: Arc<OwnStore>,
     pub(crate) published: watch::Receiver<Arc<Published>>,
     /// None on a witness.
     pub(crate) site: Option<Arc<Site>>,

@@ -16,6 +16,7 @@ use crate::lease::{ElectorateWatch, Grants, HolderShared, HolderThread};
 use crate::lone::Lone;
 use crate::peers::Peers;
 use crate::wake::Wake;
+use crate::written::OwnStore;
 
 /// Nothing in these tests takes longer than this unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -143,7 +144,12 @@ async fn parts(dir: &TempDir) -> Parts {
             nonce: Nonce(1),
             kind: MemberKind::Data,
         },
-        peers: Arc::new(Peers::new("n1".into(), Arc::clone(&raft), wake.clone())),
+        peers: Arc::new(Peers::new(
+            "n1".into(),
+            Arc::clone(&raft),
+            Arc::new(OwnStore::new(Arc::clone(&raft), Nonce(1))),
+            wake.clone(),
+        )),
         raft,
         grants,
         holder: thread.start().expect("a thread"),
