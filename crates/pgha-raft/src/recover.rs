@@ -1,5 +1,7 @@
 //! Going on with one member after the quorum was lost for ever (design 6.6).
 
+use std::time::Duration;
+
 use openraft::EntryPayload;
 use pgha_core::command::Recover;
 use pgha_core::{ClusterState, Command, Epoch, Generation, Lsn};
@@ -39,6 +41,9 @@ pub enum RecoverError {
     /// The store could not be written. Whether it was is known at the next start.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The disk takes too long. Whether it was done is known at the next start; the process has to end.
+    #[error("no outcome after {0:?}; whether it was done is known at the next start")]
+    TimedOut(Duration),
 }
 
 impl RecoverError {

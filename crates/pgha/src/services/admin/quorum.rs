@@ -18,6 +18,8 @@ use crate::restart;
 
 /// For the answer to be on its way before the process is another one.
 const LAST_WORD: Duration = Duration::from_millis(300);
+/// For the whole recovery; the next process finds the old store or the new one, as after a kill.
+const RECOVER_MAX: Duration = Duration::from_secs(10);
 
 /// What this member has, and who else answers.
 pub(super) async fn view(joined: &Joined) -> v1::QuorumReply {
@@ -121,7 +123,10 @@ pub(super) async fn recover(
     let told = told(joined, &view);
     // On its own: whoever asked may go away, and half of it is nothing.
     let work = tokio::spawn(async move {
-        let outcome = raft.recover(wall_clock(), told).await;
+        // Raft has ended here by then: a disk that stands still must not leave it at that.
+        let outcome = tokio::time::timeout(RECOVER_MAX, raft.recover(wall_clock(), told))
+            .await
+            .unwrap_or(Err(pgha_raft::RecoverError::TimedOut(RECOVER_MAX)));
         if !outcome
             .as_ref()
             .is_err_and(pgha_raft::RecoverError::is_refusal)
