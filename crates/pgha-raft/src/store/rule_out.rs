@@ -15,15 +15,22 @@ const UNFINISHED: &str = "ruled-out.new";
 
 /// Marks the store in `dir` and moves it aside, whoever has it open; durable when it returns, with
 /// the mark first: a crash in between leaves what the next open takes for ruled out. Returns where it
-/// is now.
+/// is now. Where there is no room for the mark it is moved all the same: that alone keeps it from being
+/// opened again, and only what ruled it out is forgotten.
 pub(crate) fn rule_out(dir: &Path, generation: Generation) -> io::Result<PathBuf> {
+    if let Err(error) = put_mark(dir, generation) {
+        tracing::warn!(%error, %generation, "the Raft store is moved aside without the file `{MARK}`");
+    }
+    set_aside(dir)
+}
+
+fn put_mark(dir: &Path, generation: Generation) -> io::Result<()> {
     let unfinished = dir.join(UNFINISHED);
     let mut file = File::create(&unfinished)?;
     write!(file, "{generation}")?;
     file.sync_all()?;
     fs::rename(&unfinished, dir.join(MARK))?;
-    sync_dir(dir)?;
-    set_aside(dir)
+    sync_dir(dir)
 }
 
 /// Moves a store aside that is marked already.

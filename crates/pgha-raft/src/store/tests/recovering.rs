@@ -215,6 +215,22 @@ fn a_kill_leaves_the_old_generation_or_the_new_one() {
 }
 
 #[test]
+fn a_store_that_cannot_be_marked_is_moved_aside_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("raft");
+    let store = Store::open(&path).unwrap();
+    // As on a full disk, the mark cannot be written.
+    std::fs::create_dir(path.join("ruled-out.new")).unwrap();
+    let aside = Store::rule_out(&path, Generation(3)).unwrap();
+    assert!(aside.join("store").exists() && !path.exists());
+    let old = store.store_id();
+    drop(store);
+    assert_eq!(Store::quarantines(&path), [aside]);
+    assert_eq!(Store::ruled_out_by(&path), None);
+    assert_ne!(Store::open(&path).unwrap().store_id(), old);
+}
+
+#[test]
 fn a_mark_alone_rules_a_store_out() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("raft");
