@@ -10,6 +10,7 @@
 //! <dir>/store.new/     a store that was never finished: nobody knows its id
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use super::tip::Tip;
 use super::verify;
 use crate::clock;
 
+const QUARANTINED: &str = ".quarantined-";
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 const LOCK_RETRY: Duration = Duration::from_millis(50);
 /// A database that aborts the process on a damaged file never gets as far as an error: after so many
@@ -78,10 +80,29 @@ pub(crate) fn open(dir: &Path) -> Result<Opened, StoreError> {
 
 /// Where stores of this member were moved aside, oldest first.
 pub(crate) fn quarantines(dir: &Path) -> Vec<PathBuf> {
-    (1..)
-        .map(|number| quarantine_path(dir, number))
-        .take_while(|path| path.exists())
-        .collect()
+    let numbers = quarantine_numbers(dir).into_iter();
+    numbers.map(|number| quarantine_path(dir, number)).collect()
+}
+
+/// The numbers of those that are left: whoever removed one must not have removed all.
+fn quarantine_numbers(dir: &Path) -> BTreeSet<u32> {
+    let Some(name) = dir.file_name().and_then(|name| name.to_str()) else {
+        return BTreeSet::new();
+    };
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+    let Ok(listed) = fs::read_dir(above.unwrap_or_else(|| Path::new("."))) else {
+        // It may be searched and not listed.
+        let numbers = 1..;
+        return numbers
+            .take_while(|number| quarantine_path(dir, *number).exists())
+            .collect();
+    };
+    let number = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry.ok()?.file_name();
+        let number = entry.to_str()?.strip_prefix(name)?;
+        number.strip_prefix(QUARANTINED)?.parse().ok()
+    };
+    listed.filter_map(number).collect()
 }
 
 fn lock(dir: &Path) -> Result<File, StoreError> {
@@ -231,10 +252,8 @@ fn open_disk(log: &Path) -> Result<SledDisk, Failure> {
 
 /// Where the store in `dir` goes when it is moved aside now.
 pub(super) fn quarantine_target(dir: &Path) -> PathBuf {
-    (1..)
-        .map(|number| quarantine_path(dir, number))
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| quarantine_path(dir, u32::MAX))
+    let newest = quarantine_numbers(dir).last().copied().unwrap_or(0);
+    quarantine_path(dir, newest.saturating_add(1))
 }
 
 fn quarantine(dir: &Path, found: String) -> StoreError {
@@ -256,7 +275,7 @@ fn quarantine(dir: &Path, found: String) -> StoreError {
 
 fn quarantine_path(dir: &Path, number: u32) -> PathBuf {
     let mut path = dir.as_os_str().to_owned();
-    path.push(format!(".quarantined-{number}"));
+    path.push(format!("{QUARANTINED}{number}"));
     path.into()
 }
 

@@ -1,5 +1,6 @@
 //! A store that is well: what it keeps over a restart, whom it lets in.
 
+use std::path::Path;
 use std::time::Duration;
 
 use pgha_core::{Epoch, Generation};
@@ -138,6 +139,29 @@ fn waits_for_a_process_that_is_leaving() {
     });
     Store::open(&path).unwrap();
     leaving.join().unwrap();
+}
+
+#[test]
+fn what_was_moved_aside_is_found_where_an_earlier_one_was_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("raft");
+    let aside = |number| dir.path().join(format!("raft.quarantined-{number}"));
+    for number in 1..=10 {
+        drop(Store::open(&path).unwrap());
+        assert_eq!(Store::set_aside(&path).unwrap(), aside(number));
+    }
+    for number in (1..=8).chain([10]) {
+        std::fs::remove_dir_all(aside(number)).unwrap();
+    }
+    for other in ["raft.quarantined-x", "raft2.quarantined-4", "raft.old"] {
+        std::fs::create_dir(dir.path().join(other)).unwrap();
+    }
+    assert_eq!(Store::quarantines(&path), [aside(9)]);
+    // The oldest stays the first.
+    drop(Store::open(&path).unwrap());
+    assert_eq!(Store::set_aside(&path).unwrap(), aside(10));
+    assert_eq!(Store::quarantines(&path), [aside(9), aside(10)]);
+    assert!(Store::quarantines(Path::new("none-of-that-name")).is_empty());
 }
 
 #[test]
