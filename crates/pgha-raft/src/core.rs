@@ -28,7 +28,7 @@ pub(crate) struct Core {
     pub ear: Ear,
     pub doubt: Doubt,
     pub state: watch::Receiver<Arc<StateView>>,
-    /// Commands are proposed under shared hold; one that moves the lead takes it alone, so that no
+    /// Commands and changes of the membership are proposed under shared hold; one that moves the lead takes it alone, so that no
     /// entry comes behind those that the target is known to have.
     pub proposals: RwLock<()>,
 }

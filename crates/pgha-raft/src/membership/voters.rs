@@ -80,6 +80,9 @@ pub(super) fn members(core: &Core) -> Membership {
 }
 
 pub(super) async fn submit(core: &Core, change: ChangeMembers<u64, Peer>, retain: bool) -> Outcome {
+    // An entry of the log like any command: none may come behind those that the target of a transfer is
+    // known to have. Nobody who holds this asks for it again.
+    let _shared = core.proposals.read().await;
     match core.raft.change_membership(change, retain).await {
         Ok(_) => Ok(()),
         Err(RaftError::Fatal(error)) => Err(ProposeError::Fatal(error.to_string()).into()),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pgha_core::RaftId;
 
 use super::harness::Cluster;
-use crate::{ProposeError, TransferError};
+use crate::{MembershipChange, Peer, ProposeError, TransferError};
 
 fn move_around(size: u64, rounds: u64) {
     let cluster = Cluster::formed(size);
@@ -76,6 +76,30 @@ fn a_target_that_is_away_costs_a_pause_and_not_the_lead() {
     );
     cluster.wait_for_leader();
     cluster.commits();
+}
+
+/// It is an entry like a command.
+#[test]
+fn a_change_of_the_membership_waits_while_the_lead_is_moved() {
+    let mut cluster = Cluster::formed(3);
+    let leader = cluster.wait_for_leader();
+    cluster.add(4);
+    let peer = Peer::from(&cluster.members[&4].formed);
+    let change = MembershipChange::AddLearner(RaftId(4), peer);
+    let deadline = Duration::from_secs(10);
+    let (before, meanwhile) = cluster.on(leader, async move |node| {
+        let moving = node.core().proposals.write().await;
+        let before = node.core().store.ends().1;
+        let changed = node.change_membership(change.clone(), deadline);
+        tokio::pin!(changed);
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut changed).await;
+        assert!(early.is_err(), "{early:?}");
+        let meanwhile = node.core().store.ends().1;
+        drop(moving);
+        changed.await.unwrap();
+        (before, meanwhile)
+    });
+    assert_eq!(before, meanwhile, "an entry was written");
 }
 
 /// An entry that the target does not have when it stands costs it the votes of those who have it, and
