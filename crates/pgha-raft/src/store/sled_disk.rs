@@ -44,6 +44,9 @@ impl SledDisk {
         await_closed(&dir.join(DATA_FILE))?;
         let database = catch(|| config.open())?.map_err(sort)?;
         let data_file = File::open(dir.join(DATA_FILE)).map_err(DiskError::from_io)?;
+        // What a killed process had written and not synced is read like all else, and answered for. sled
+        // syncs when it opens, unless the log ends where a segment does.
+        data_file.sync_data().map_err(DiskError::from_io)?;
         Ok(Self {
             database,
             data_file,
