@@ -282,15 +282,16 @@ pub fn loss_reported(
             .is_some_and(|lost| left_at.is_none_or(|left| lost.from <= left));
         entry.epoch > missing.written && (before || same)
     };
-    let ranges: Vec<_> = journal
+    let told: Vec<_> = journal.iter().filter(tells).collect();
+    let mut ranges = told.iter().filter_map(|entry| entry.lost);
+    // Of an epoch after it that tells nothing it cannot be said that it tells of something else.
+    let silent = !told
         .iter()
-        .filter(tells)
-        .filter_map(|e| e.lost)
-        .collect();
-    if ranges.iter().copied().any(covered) || (ranges.is_empty() && !final_only) {
+        .any(|entry| entry.lost.is_some() && entry.epoch <= missing.epoch);
+    if ranges.clone().any(covered) || (silent && !final_only) {
         return Ok(());
     }
-    let journaled = match ranges.last() {
+    let journaled = match ranges.next_back() {
         Some(range) => format!("the journal says {} to {}", range.from, range.to),
         None => "the journal says nothing".to_owned(),
     };

@@ -3,7 +3,7 @@
 use pgha_core::decide::StopMode;
 use rand::Rng;
 
-use crate::event::{Event, NodeEvent};
+use crate::event::{Event, Layer, NodeEvent};
 use crate::fault::{Fault, Mend};
 use crate::time::Nanos;
 use crate::world::World;
@@ -92,6 +92,17 @@ impl World {
         let n = &mut self.nodes[node];
         n.sidecar = None;
         n.sidecar_frozen = false;
+        // What it would have read is in the buffers of its own sockets and pipes.
+        let sidecars = |event: &Event| {
+            matches!(
+                event,
+                Event::Node {
+                    layer: Layer::Sidecar,
+                    ..
+                }
+            )
+        };
+        n.deferred.retain(|event| !sidecars(event));
         if whole {
             n.up = false;
             n.frozen = false;

@@ -189,6 +189,14 @@ fn begin(input: &Input<'_>, kind: JobKind, decision: &mut Decision) {
 
 /// Starts PostgreSQL as a standby without upstream, unless that failed a moment ago.
 fn start_standby(input: &Input<'_>, pinned: Option<TimelineId>, decision: &mut Decision) {
+    let made_in_vain = |data: &DataCluster| {
+        let mine = input.state.system_identifier;
+        mine.is_some_and(|mine| mine != data.system_identifier)
+    };
+    if matches!(&input.local.data, Data::Cluster(data) if made_in_vain(data)) {
+        // Another member's first data was quicker: this will be cloned, and is nothing to serve until then.
+        return decision.is(Role::None, MemberState::Stopped, Reason::WaitingForPrimary);
+    }
     if let Some(until) = start_pause(input) {
         decision.wake(input.now, until);
         decision.why.reason = Some(Reason::StartFailed);

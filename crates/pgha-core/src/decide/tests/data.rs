@@ -71,3 +71,26 @@ fn data_that_was_made_here_and_never_served_is_replaced() {
         [JobKind::Clone { .. }]
     ));
 }
+
+/// Its own first data, made in vain: running it would serve what is nobody's, until somebody promotes it
+/// by hand.
+#[test]
+fn data_made_in_vain_is_not_started_while_there_is_no_primary() {
+    let mut scene = Scene::new();
+    scene.local.tree = Tree::Empty;
+    scene.revoke(expired());
+    assert!(
+        scene
+            .decide()
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::StartStandby { .. }))
+    );
+    scene.local.data = Data::Cluster(DataCluster {
+        system_identifier: SystemIdentifier(99),
+        never_served: true,
+        ..cluster()
+    });
+    assert_eq!(scene.decide().actions, []);
+    assert_eq!(scene.decide().why.state, MemberState::Stopped);
+}
