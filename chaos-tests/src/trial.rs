@@ -62,8 +62,7 @@ pub async fn survive(
         .ends_in_one_primary_and_all_streaming(CONVERGED_WITHIN)
         .await?;
     let after = placement(cluster).await?;
-    let destroyed = (fault == Fault::PrimaryRemoved).then_some(victim);
-    judge_with(cluster, record, before == after, destroyed.as_slice()).await
+    judge(cluster, record, before == after).await
 }
 
 /// Who is primary on which timeline.
@@ -83,15 +82,6 @@ pub fn ports_for(cluster: &Cluster, fault: Fault, victim: &str) -> anyhow::Resul
 
 /// The rows against the database and, where a change of primary may have cost some, the journal.
 pub async fn judge(cluster: &Cluster, record: Record, in_place: bool) -> anyhow::Result<()> {
-    judge_with(cluster, record, in_place, &[]).await
-}
-
-async fn judge_with(
-    cluster: &Cluster,
-    record: Record,
-    in_place: bool,
-    destroyed: &[String],
-) -> anyhow::Result<()> {
     let primary = cluster.primary().await?;
     let present = checker::read_rows(&cluster.direct(&primary)?).await?;
     let records = [record];
@@ -101,6 +91,5 @@ async fn judge_with(
     }
     let exposed_bytes = checker::wal_bytes_in_any(&records, EXPOSED);
     let journal = cluster.history().await?;
-    let journal = checker::destroyed::at_most(&journal, destroyed, exposed_bytes);
     verdict.losses_reported(&journal, LAG_MAX + exposed_bytes)
 }

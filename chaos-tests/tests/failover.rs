@@ -8,9 +8,10 @@ use anyhow::Context;
 use pgha_chaos::faults::Fault;
 use pgha_chaos::load::{Load, LoadOptions};
 use pgha_chaos::member::Part;
+use pgha_chaos::netns::{self, Cut};
 use pgha_chaos::process::Process;
 use pgha_chaos::trial::{self, Alone, survive};
-use pgha_chaos::{Cluster, ClusterOptions, netns, wait};
+use pgha_chaos::{Cluster, ClusterOptions, checker, wait};
 
 /// As long as design 8's table and the issue of PostgreSQL's own timeouts ask for.
 const FROZEN: Duration = Duration::from_secs(20);
@@ -74,6 +75,43 @@ async fn removed_data_directories() -> anyhow::Result<()> {
         &[Fault::ReplicaRemoved, Fault::PrimaryRemoved],
     )
     .await?;
+    cluster.finish();
+    Ok(())
+}
+
+/// What nobody else has goes with the directory; only the sidecar, which had it open, can still tell (P3).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_removed_directory_alone_had_is_told() -> anyhow::Result<()> {
+    if netns::skipped("what_a_removed_directory_alone_had_is_told") {
+        return Ok(());
+    }
+    let mut cluster = Cluster::start_with(ClusterOptions::new(3).in_namespaces()).await?;
+    let primary = cluster.primary().await?;
+    let targets = cluster.read_write_except(&[&primary])?;
+    let load = Load::start(LoadOptions::new(1, targets)).await?;
+    load.advance(60, WITHIN).await?;
+    let index = cluster.index(&primary)?;
+    let network = cluster.network.as_ref().context("no namespaces")?;
+    for other in (0..3).filter(|other| *other != index) {
+        network.cut(Cut::Replication(index, other))?;
+    }
+    load.advance(30, WITHIN).await?;
+    Fault::PrimaryRemoved.strike(&mut cluster, &primary).await?;
+    load.advance(30, WITHIN).await?;
+    cluster.network.as_ref().context("no namespaces")?.heal()?;
+    cluster.wait_healthy(WITHIN).await?;
+    let record = load.stop().await?;
+    cluster
+        .ends_in_one_primary_and_all_streaming(WITHIN)
+        .await?;
+    let survivor = cluster.direct(&cluster.primary().await?)?;
+    let present = checker::read_rows(&survivor).await?;
+    let verdict = checker::judge(std::slice::from_ref(&record), &present)?;
+    assert!(verdict.lost.len() >= 30, "{} rows", verdict.lost.len());
+    trial::judge(&cluster, record, false).await?;
+    let journal = cluster.history().await?;
+    let told = journal.iter().any(|entry| entry.lost_final == Some(true));
+    assert!(told, "{journal:#?}");
     cluster.finish();
     Ok(())
 }

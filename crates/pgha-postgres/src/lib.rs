@@ -18,6 +18,7 @@ mod swap;
 pub mod timeline;
 mod version;
 mod wal_end;
+mod wal_tail;
 
 pub use control::ControlData;
 pub use data_directory::{Cluster, DataDirectory, InspectError};
@@ -34,3 +35,4 @@ pub use signal_files::{SignalFileError, prepare_primary, prepare_standby};
 pub use swap::{Displace, SwapError};
 pub use version::{ParseVersionError, Version};
 pub use wal_end::{WalEndError, end_of_wal};
+pub use wal_tail::{WalTail, WalTailError};

@@ -43,11 +43,21 @@ pub fn end_of_wal(
     timeline: TimelineId,
     from: Lsn,
 ) -> Result<Lsn, WalEndError> {
+    end_in(installation, &data_dir.join("pg_wal"), timeline, from)
+}
+
+/// The same, from a directory of segments.
+pub(crate) fn end_in(
+    installation: &Installation,
+    wal_dir: &Path,
+    timeline: TimelineId,
+    from: Lsn,
+) -> Result<Lsn, WalEndError> {
     let program = installation.program("pg_waldump");
     let output = Command::new(&program)
         .arg("--quiet")
         .arg("--path")
-        .arg(data_dir.join("pg_wal"))
+        .arg(wal_dir)
         .arg(format!("--timeline={timeline}"))
         .arg(format!("--start={from}"))
         .env("LC_ALL", "C")

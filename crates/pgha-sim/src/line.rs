@@ -148,16 +148,16 @@ impl World {
                     epoch: write.lost_in?,
                 };
                 let node = &self.nodes[write.node];
-                Some((missing, node.wiped || node.by_hand))
+                Some(match (node.by_hand, node.wiped, node.end_held) {
+                    (false, false, _) => (missing, "loss judged", true),
+                    (false, true, true) => (missing, "loss of watched data judged", true),
+                    _ => (missing, "loss of destroyed data judged", false),
+                })
             })
             .collect();
-        for (missing, wiped) in lost {
-            self.count(if wiped {
-                "loss of destroyed data judged"
-            } else {
-                "loss judged"
-            });
-            let checked = invariant::loss_reported(&missing, &self.truth.journal, !wiped);
+        for (missing, what, final_only) in lost {
+            self.count(what);
+            let checked = invariant::loss_reported(&missing, &self.truth.journal, final_only);
             self.check(checked);
         }
     }

@@ -43,8 +43,12 @@ pub struct Node {
     pub sidecar: Option<Sidecar>,
     /// A backend that nobody killed works on, for this epoch and until then.
     pub straggler: Option<(Epoch, Nanos)>,
-    /// It was ever wiped: what it lost cannot be told any more.
+    /// It was ever wiped: what it lost cannot be told any more, unless `end_held`.
     pub wiped: bool,
+    /// Its data goes as soon as its PostgreSQL has ended.
+    pub removal: bool,
+    /// The sidecar that held the newest WAL open when the data was removed still runs.
+    pub end_held: bool,
     /// It was ever promoted by hand: what it had before may be behind a timeline that proves nothing.
     pub by_hand: bool,
     /// When it thawed last.

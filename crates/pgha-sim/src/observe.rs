@@ -70,6 +70,13 @@ impl World {
             return;
         }
         let reads_end = sidecar.reads_end && n.postgres.is_none();
+        if n.postgres.is_none()
+            && std::mem::take(&mut n.removal)
+            && let Some(data) = n.disk.data.take().filter(|_| reads_end)
+        {
+            sidecar.local.finds_gone(data.timeline(), data.end());
+            n.end_held = true;
+        }
         let found = match &n.disk.data {
             _ if n.disk.marker && !unseen => Data::Unfinished,
             None => Data::Missing,

@@ -41,7 +41,11 @@ impl World {
                 self.nodes[node].apply_slow = true;
                 self.mend_in(200, 6000, Mend::Apply(node));
             }
-            Fault::DataWiped => self.wipe(node),
+            Fault::DataWiped => {
+                // Decided without a draw: the seeds that are kept stay what they were.
+                let sidecar_lives = self.now.is_multiple_of(2);
+                self.wipe(node, sidecar_lives);
+            }
             Fault::HandPromotion => self.hand_promotion(node),
             Fault::HandPromotionMeanwhile => self.by_hand_meanwhile = true,
             Fault::Switchover | Fault::OperatorFailover | Fault::Settings => self.operate(fault),
@@ -91,6 +95,7 @@ impl World {
         }
         let n = &mut self.nodes[node];
         n.sidecar = None;
+        n.end_held = false;
         n.sidecar_frozen = false;
         // What it would have read is in the buffers of its own sockets and pipes.
         let sidecars = |event: &Event| {
@@ -221,7 +226,7 @@ impl World {
     }
 
     /// At most one directory a run, and never the last.
-    pub(crate) fn wipe(&mut self, node: usize) {
+    pub(crate) fn wipe(&mut self, node: usize, sidecar_lives: bool) {
         let others = (0..self.nodes.len()).filter(|other| {
             let n = &self.nodes[*other];
             let receiver = n.postgres.as_ref().and_then(|p| p.receiver.as_ref());
@@ -238,10 +243,27 @@ impl World {
         if !kept || !n.up || self.nodes.iter().any(|n| n.wiped) || self.opened.is_empty() {
             return;
         }
+        if sidecar_lives && self.remove_data(node) {
+            return;
+        }
         self.die(node, true);
         let n = &mut self.nodes[node];
         n.wiped = true;
         n.disk.data = None;
         n.disk.marker = false;
+    }
+
+    /// The directory is removed under a running primary, and its processes are killed. False where no
+    /// guard would see it.
+    pub(crate) fn remove_data(&mut self, node: usize) -> bool {
+        let n = &mut self.nodes[node];
+        let serves = n.postgres.as_ref().is_some_and(|p| p.epoch.is_some());
+        if n.sidecar.is_none() || !serves || !n.guard.alive || n.guard.frozen {
+            return false;
+        }
+        n.wiped = true;
+        n.removal = true;
+        self.signal(node, StopMode::Kill, "its data was removed");
+        true
     }
 }

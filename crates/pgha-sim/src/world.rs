@@ -387,6 +387,8 @@ fn node(index: usize, witness: bool, rng: &mut StdRng) -> Node {
         sidecar: None,
         straggler: None,
         wiped: false,
+        removal: false,
+        end_held: false,
         by_hand: false,
         thawed: 0,
         apply_slow: false,

@@ -33,6 +33,8 @@ pub struct Local {
     pub detached_since: Option<Mono>,
     /// What the data holds, read after the receiver was gone; void once anything is received again.
     pub settled: Option<Position>,
+    /// Where the WAL of the primary ended that this process ran last, and whose data is gone.
+    pub gone: Option<(TimelineId, Lsn)>,
     /// The epoch to whose primary the data was rewound, until it has been replayed.
     pub rewound: Option<Epoch>,
     /// The lease that this process collects or holds.

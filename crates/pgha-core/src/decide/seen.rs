@@ -8,7 +8,7 @@ use super::local::{
 use crate::command::Opened;
 use crate::journal::LostRange;
 use crate::lineage::Position;
-use crate::{Epoch, Mono, TimelineId};
+use crate::{Epoch, Lsn, Mono, TimelineId};
 
 /// What a job came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +168,11 @@ impl Local {
             self.rewound = cluster.rewound.or(self.rewound);
         }
         self.data = data;
+    }
+
+    /// The data of the primary that ended is gone; its newest WAL was held open, and ends there.
+    pub fn finds_gone(&mut self, timeline: TimelineId, end: Lsn) {
+        self.gone = Some((timeline, end));
     }
 
     /// A job begins.

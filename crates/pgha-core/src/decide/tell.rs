@@ -7,7 +7,7 @@ use crate::journal::{LostRange, Step};
 use crate::lineage::Position;
 use crate::report::{GrantReport, MemberReport, Standing};
 use crate::state::{PrimaryRecord, Revoked};
-use crate::{Addresses, Epoch, Lsn, Phase, StartKind};
+use crate::{Addresses, Epoch, Lsn, Phase, StartKind, TimelineId};
 
 /// This member's report. `None` where the cluster does not know it.
 pub fn report(input: &Input<'_>, why: &Why) -> Option<MemberReport> {
@@ -44,7 +44,7 @@ pub fn report(input: &Input<'_>, why: &Why) -> Option<MemberReport> {
             .filter(|p| !p.in_recovery)
             .and_then(|p| p.checkpointed),
         slots: probe.map(|probe| probe.slots.clone()).unwrap_or_default(),
-        lost: about_to_be_lost(input).or(local.lost),
+        lost: lost(input),
         shutting_down: local.shutting_down,
         restart_pending: probe
             .map(|probe| probe.restart_pending.clone())
@@ -52,11 +52,33 @@ pub fn report(input: &Input<'_>, why: &Why) -> Option<MemberReport> {
     })
 }
 
+/// The first of what the journal does not have yet.
+fn lost(input: &Input<'_>) -> Option<(Epoch, LostRange)> {
+    let told = |(epoch, range): &(Epoch, LostRange)| {
+        input.state.has_journaled(*epoch, range, &input.me.name)
+    };
+    let all = [
+        about_to_be_lost(input),
+        lost_with_data(input),
+        input.local.lost,
+    ];
+    all.into_iter().flatten().find(|lost| !told(lost))
+}
+
 /// What this member has beyond the line that it is about to go back to.
 pub(super) fn about_to_be_lost(input: &Input<'_>) -> Option<(Epoch, LostRange)> {
     let record = input.state.primary().filter(|record| record.opened)?;
     let position = input.local.settled.as_ref()?;
     input.state.lineage.given_up(position, record.timeline)
+}
+
+/// What it had beyond the line as primary, where its data was removed and only its newest WAL could
+/// still be read: nobody else can tell (P3).
+fn lost_with_data(input: &Input<'_>) -> Option<(Epoch, LostRange)> {
+    let record = input.state.primary().filter(|record| record.opened)?;
+    let (timeline, end) = input.local.gone?;
+    let position = line_until(input, timeline, end);
+    input.state.lineage.given_up(&position, record.timeline)
 }
 
 /// This member's answer to the current Revoke, once it can give one: the new epoch is on disk and
@@ -98,7 +120,7 @@ pub fn standing(input: &Input<'_>) -> Option<Standing> {
                 .or(cluster.end_lsn)
                 .or(local.grant.flush_lsn)
                 .unwrap_or(Lsn::ZERO);
-            answer(own_line(input, previous, end), true, false)
+            answer(line_until(input, previous.timeline, end), true, false)
         }),
         Tree::Primary { epoch, .. } => {
             let previous = former(input, revoked).filter(|previous| previous.epoch == *epoch)?;
@@ -106,7 +128,11 @@ pub fn standing(input: &Input<'_>) -> Option<Standing> {
                 .probe
                 .as_ref()
                 .map_or(Lsn::ZERO, |probe| probe.received);
-            Some(answer(own_line(input, previous, end), true, true))
+            Some(answer(
+                line_until(input, previous.timeline, end),
+                true,
+                true,
+            ))
         }
     }
 }
@@ -122,15 +148,16 @@ fn former<'a>(input: &Input<'_>, revoked: &'a Revoked) -> Option<&'a PrimaryReco
     })
 }
 
-fn own_line(input: &Input<'_>, previous: &PrimaryRecord, end: Lsn) -> Position {
+/// A position on the cluster's own timeline of that number.
+fn line_until(input: &Input<'_>, timeline: TimelineId, end: Lsn) -> Position {
     let lineage = &input.state.lineage;
     let fork_ids = lineage
-        .path_to(previous.timeline)
+        .path_to(timeline)
         .into_iter()
         .flatten()
         .filter_map(|(t, _)| lineage.forks.get(&t).map(|fork| (t, fork.fork_id.clone())));
     Position {
-        timeline: previous.timeline,
+        timeline,
         end,
         fork_ids: fork_ids.collect(),
     }

@@ -47,7 +47,10 @@ pub(super) enum Order {
     CutOff(Who),
     /// All links carry messages again.
     Join,
+    /// The node dies, and its data directory is gone when it is back.
     Wipe(Who),
+    /// Under a running PostgreSQL, whose processes are killed then.
+    RemoveData(Who),
     PromoteByHand(Who),
     /// At the next promotion somebody promotes another one by hand to the same timeline.
     PromoteTwin,

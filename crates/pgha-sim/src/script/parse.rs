@@ -76,6 +76,7 @@ fn parse_order(words: &[&str]) -> Option<Order> {
         ["cut", one, "from", other] => Order::Cut(own(one), own(other)),
         ["join"] => Order::Join,
         ["wipe", who] => Order::Wipe(own(who)),
+        ["remove", "data", "of", who] => Order::RemoveData(own(who)),
         ["promote", "twin", "by", "hand"] => Order::PromoteTwin,
         ["promote", who, "by", "hand"] => Order::PromoteByHand(own(who)),
         ["hang", who] => Order::Hang(own(who)),

@@ -117,7 +117,13 @@ impl Stage {
         match order {
             Order::Wipe(who) => {
                 let node = self.who(&who)?;
-                self.world.wipe(node);
+                self.world.wipe(node, false);
+            }
+            Order::RemoveData(who) => {
+                let node = self.who(&who)?;
+                if !self.world.remove_data(node) {
+                    return Err(format!("{who} is no primary that its guard watches"));
+                }
             }
             Order::PromoteByHand(who) => {
                 let node = self.who(&who)?;

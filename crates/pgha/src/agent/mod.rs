@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::lease::{Grants, HolderHandle, HolderShared};
 use crate::peers::Peers;
-use crate::server::{Prober, Worker};
+use crate::server::{Ended, Prober, Worker};
 use crate::wake::Wake;
 
 pub(crate) use events::Event;
@@ -94,8 +94,8 @@ pub(crate) struct Agent {
     /// Whether a note that the data was rewound is to be taken away.
     noted_rewind: Arc<AtomicBool>,
     releases: Vec<JoinHandle<bool>>,
-    /// Of the primary that ended last.
-    last_flush: Option<(pgha_core::TimelineId, pgha_core::Lsn)>,
+    /// The primary that ended last, until its data is replaced.
+    ended: Option<Ended>,
 }
 
 /// What was applied when the loop looked last.
@@ -147,7 +147,7 @@ impl Agent {
             restart_pending: Vec::new(),
             noted_rewind: Arc::default(),
             releases: Vec::new(),
-            last_flush: None,
+            ended: None,
         }
     }
 

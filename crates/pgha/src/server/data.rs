@@ -1,29 +1,64 @@
 //! What lies in the data directory.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use pgha_core::decide::{Data, DataCluster};
 use pgha_core::{Epoch, Lsn, Reason, SystemIdentifier, TimelineId};
 use pgha_postgres::control::ClusterState as ControlState;
-use pgha_postgres::{DataDirectory, Marker, end_of_wal, rewound_to, timeline};
+use pgha_postgres::{DataDirectory, Marker, WalTail, end_of_wal, rewound_to, timeline};
 
 use super::Site;
 
+/// A primary that ended a moment ago.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    pub(crate) timeline: TimelineId,
+    /// It had flushed its WAL up to there, at least.
+    pub(crate) flush: Lsn,
+    /// Its newest WAL, as long as it is held.
+    pub(crate) tail: Option<Arc<Mutex<WalTail>>>,
+}
+
+/// What lies in a data directory.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) data: Data,
+    /// Where the WAL ended, where that lies there no more.
+    pub(crate) gone: Option<(TimelineId, Lsn)>,
+}
+
 impl Site {
     /// What lies in the data directory. Of a primary that ended a moment ago the end of WAL is read
-    /// too, from a position on its timeline that it had flushed. Runs programs: not for the runtime's
-    /// threads.
-    pub(crate) fn inspect(&self, served: Option<(TimelineId, Lsn)>) -> Data {
-        match self.look() {
-            Data::Cluster(mut cluster) => {
-                if let (None, Some((timeline, from))) = (cluster.shutdown_lsn, served) {
-                    let data_dir = &self.layout.data_dir;
-                    match end_of_wal(&self.installation, data_dir, timeline, from) {
-                        Ok(end) => cluster.end_lsn = Some(end),
-                        Err(error) => tracing::warn!(%error, "the end of WAL is not known"),
-                    }
+    /// too, also where its directory was removed. Runs programs: not for the runtime's threads.
+    pub(crate) fn inspect(&self, ended: Option<&Ended>) -> Found {
+        let mut data = self.look();
+        let mut gone = None;
+        match (&mut data, ended) {
+            (Data::Cluster(cluster), Some(ended)) if cluster.shutdown_lsn.is_none() => {
+                let data_dir = &self.layout.data_dir;
+                match end_of_wal(&self.installation, data_dir, ended.timeline, ended.flush) {
+                    Ok(end) => cluster.end_lsn = Some(end),
+                    Err(error) => tracing::warn!(%error, "the end of WAL is not known"),
                 }
-                Data::Cluster(cluster)
             }
-            other => other,
+            (Data::Missing | Data::Unfinished, Some(ended)) => gone = self.end_of_gone(ended),
+            _ => {}
+        }
+        Found { data, gone }
+    }
+
+    fn end_of_gone(&self, ended: &Ended) -> Option<(TimelineId, Lsn)> {
+        let tail = ended.tail.as_ref()?;
+        let tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+        match tail.end(&self.installation, ended.timeline, ended.flush) {
+            Ok(end) => {
+                tracing::warn!(%end, "the data directory is gone; its newest WAL was held open");
+                Some((ended.timeline, end))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the data directory is gone, and where its WAL ended is not known");
+                None
+            }
         }
     }
 

@@ -16,6 +16,7 @@ mod worker;
 
 use std::time::Duration;
 
+pub(crate) use data::{Ended, Found};
 pub(crate) use jobs::{JobContext, run_job};
 pub(crate) use prober::{ProbeReport, Prober};
 pub(crate) use site::Site;

@@ -1,14 +1,14 @@
 //! Watches the running PostgreSQL through a session of its own.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pgha_core::Mono;
 use pgha_core::decide::Probe;
 use pgha_core::report::SlotReport;
+use pgha_core::{Lsn, Mono, TimelineId};
 use pgha_guard::clock;
-use pgha_postgres::{Session, SessionError, session};
+use pgha_postgres::{Session, SessionError, WalTail, session};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -39,6 +39,7 @@ pub(crate) enum ProbeReport {
 pub(crate) struct Prober {
     task: JoinHandle<()>,
     again: Arc<Notify>,
+    tail: Arc<Mutex<WalTail>>,
 }
 
 impl Prober {
@@ -50,18 +51,26 @@ impl Prober {
         reports: mpsc::UnboundedSender<ProbeReport>,
     ) -> Self {
         let again = Arc::new(Notify::new());
+        let tail = Arc::new(Mutex::new(WalTail::new(&site.layout)));
         let run = Run {
             site: Arc::clone(site),
             shared,
             flush_interval,
             reports,
             again: Arc::clone(&again),
+            tail: Arc::clone(&tail),
             silent_since: None,
         };
         Self {
             task: tokio::spawn(run.run()),
             again,
+            tail,
         }
+    }
+
+    /// The newest WAL of the primary that was watched.
+    pub(crate) fn tail(&self) -> Arc<Mutex<WalTail>> {
+        Arc::clone(&self.tail)
     }
 
     /// Something changed: look at once.
@@ -82,6 +91,7 @@ struct Run {
     flush_interval: Duration,
     reports: mpsc::UnboundedSender<ProbeReport>,
     again: Arc<Notify>,
+    tail: Arc<Mutex<WalTail>>,
     silent_since: Option<Mono>,
 }
 
@@ -106,17 +116,19 @@ impl Run {
             let primary = match session.probe(PROBE_MAX).await {
                 Ok(probe) => {
                     self.silent_since = None;
-                    let primary = !probe.in_recovery;
-                    self.told_flush(&probe);
+                    let primary = (!probe.in_recovery).then_some(probe.timeline);
+                    if let Some(flush) = probe.flush {
+                        self.flushed(probe.timeline, flush);
+                    }
                     match &probe.receiver {
-                        _ if primary => {}
+                        _ if primary.is_some() => {}
                         None => interval = DETACHED_INTERVAL,
                         Some(receiver) if receiver.status == "streaming" => {
                             interval = STREAMING_INTERVAL;
                         }
                         Some(_) => {}
                     }
-                    door = if primary {
+                    door = if primary.is_some() {
                         door.or_else(|| Some(Door::watch(self.site.session_options())))
                     } else {
                         None
@@ -128,14 +140,14 @@ impl Run {
                 }
                 Err(error) => {
                     self.silent(&error, door.as_ref().and_then(Door::shut));
-                    false
+                    None
                 }
             };
             if session.is_closed() {
                 return;
             }
-            if primary {
-                self.follow_flush(&session).await;
+            if let Some(timeline) = primary {
+                self.follow_flush(&session, timeline).await;
             } else {
                 self.pause(interval).await;
             }
@@ -143,14 +155,14 @@ impl Run {
     }
 
     /// Between two probes of a primary: its flush position for each renewal of the lease.
-    async fn follow_flush(&self, session: &Session) {
+    async fn follow_flush(&self, session: &Session, timeline: TimelineId) {
         let until = clock::now() + PROBE_INTERVAL;
         while clock::now() < until {
             if self.pause(self.flush_interval).await {
                 return;
             }
             match session.flush_lsn(PROBE_MAX).await {
-                Ok(flush) => self.shared.flush_lsn.store(flush.0, Ordering::Release),
+                Ok(flush) => self.flushed(timeline, flush),
                 Err(_) => return,
             }
         }
@@ -163,10 +175,10 @@ impl Run {
             .is_ok()
     }
 
-    fn told_flush(&self, probe: &session::Probe) {
-        if let Some(flush) = probe.flush {
-            self.shared.flush_lsn.store(flush.0, Ordering::Release);
-        }
+    fn flushed(&self, timeline: TimelineId, flush: Lsn) {
+        self.shared.flush_lsn.store(flush.0, Ordering::Release);
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.hold(timeline, flush);
     }
 
     fn silent(&mut self, error: &SessionError, shut: Option<Shut>) {

@@ -49,7 +49,7 @@ fn nothing_known(entry: &JournalEntry) -> String {
     let heard = entry.evidence.iter().any(|report| report.former_primary);
     match &entry.previous_primary {
         Some(previous) if entry.kind == Some(StartKind::Promotion) && !heard => format!(
-            "nothing is known to be lost; were the data of {previous} destroyed, what it wrote \
+            "nothing is known to be lost; were the host of {previous} lost for ever, what it wrote \
              after its last renewal would be missing, and not told here"
         ),
         _ => "nothing is known to be lost".to_owned(),

@@ -53,6 +53,35 @@ fn a_tail_is_told_and_kept_until_it_is_in_the_journal() {
     assert_eq!(begins(&scene.decide()), [rewind]);
 }
 
+/// Nobody can read it in the directory any more, and the clone says nothing of it.
+#[test]
+fn the_tail_of_removed_data_is_told_also_once_it_was_cloned_anew() {
+    let mut scene = diverged();
+    scene.local.settled = None;
+    scene.local.tree = Tree::Empty;
+    scene.local.data = Data::Missing;
+    assert_eq!(scene.tells().lost, None, "nothing was held");
+    scene.local.gone = Some((TimelineId(1), Lsn(0x1000)));
+    assert_eq!(scene.tells().lost, None, "nothing was beyond");
+    scene.local.gone = Some((TimelineId(1), Lsn(0x1200)));
+    let range = LostRange {
+        from: Lsn(0x1000),
+        to: Lsn(0x1200),
+        is_final: true,
+    };
+    let lost = Some((Epoch(2), range));
+    assert_eq!(scene.tells().lost, lost);
+    scene.local.data = Data::Cluster(cluster());
+    scene.local.settled = Some(at(2, 0x1300, &[]));
+    assert_eq!(scene.tells().lost, lost);
+    scene.apply(Command::Lost {
+        epoch: Epoch(2),
+        range,
+        by: name(1),
+    });
+    assert_eq!(scene.tells().lost, None, "it is in the journal");
+}
+
 /// Another member's tail, on a timeline that was left at the same point, may be in the journal already.
 #[test]
 fn a_longer_tail_than_the_journals_is_told_as_well() {

@@ -18,6 +18,7 @@ impl Agent {
                 let told = matches!(done, JobDone::Promoted(..) | JobDone::Checkpointed(_));
                 self.local.finishes(done);
                 if replaced {
+                    self.ended = None;
                     self.inspect();
                 }
                 if told {

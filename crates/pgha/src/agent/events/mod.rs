@@ -6,10 +6,10 @@ mod probe;
 mod tree;
 
 use pgha_core::Epoch;
-use pgha_core::decide::{Data, JobDone, JobKind, Upstream};
+use pgha_core::decide::{JobDone, JobKind, Upstream};
 
 use crate::agent::Agent;
-use crate::server::ProbeReport;
+use crate::server::{Found, ProbeReport};
 
 /// Something that the agent has to know.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) enum Event {
     /// A job said how far it is.
     Progress(String),
     /// The data directory was looked into.
-    Inspected(Data),
+    Inspected(Found),
     /// A start could not even be ordered.
     StartFailed(String),
     /// PostgreSQL could not be pointed to its upstream.
@@ -55,7 +55,12 @@ impl Agent {
                     job.progress = Some(text);
                 }
             }
-            Event::Inspected(data) => self.local.finds(data),
+            Event::Inspected(Found { data, gone }) => {
+                self.local.finds(data);
+                if let Some((timeline, end)) = gone {
+                    self.local.finds_gone(timeline, end);
+                }
+            }
             Event::StartFailed(error) => {
                 tracing::error!(error, "PostgreSQL cannot be started");
                 self.count_start_failure(error);

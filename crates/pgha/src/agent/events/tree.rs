@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use pgha_core::Lsn;
 use pgha_core::decide::{Data, Tree};
-use pgha_core::{Lsn, TimelineId};
 use pgha_guard::clock;
 
 use super::Event;
 use crate::agent::Agent;
+use crate::server::{Ended, Prober};
 
 /// A standby that ends by itself sooner than this after its start counts as one that did not start.
 const GOOD_RUN: Duration = Duration::from_secs(30);
@@ -36,21 +37,25 @@ impl Agent {
 
     /// Nothing runs: what was known of the run is void, and the directory is looked into again.
     pub(super) fn tree_is_empty(&mut self) {
-        self.last_flush = self.flushed_as_primary();
+        self.ended = self.ended_primary();
         self.local.ends();
         self.busy.assuming = None;
         self.prober = None;
         self.inspect();
     }
 
-    /// Where the primary that has just ended is known to have flushed its WAL to, on its timeline.
-    fn flushed_as_primary(&self) -> Option<(TimelineId, Lsn)> {
+    /// What is known of the primary that has just ended, if it was one.
+    fn ended_primary(&self) -> Option<Ended> {
         let timeline = match (&self.local.tree, &self.local.probe) {
             (Tree::Primary { .. }, Some(probe)) if !probe.in_recovery => probe.timeline,
             _ => return None,
         };
         let flush = self.parts.shared.flush_lsn.load(Ordering::Acquire);
-        (flush > 0).then_some((timeline, Lsn(flush)))
+        (flush > 0).then(|| Ended {
+            timeline,
+            flush: Lsn(flush),
+            tail: self.prober.as_ref().map(Prober::tail),
+        })
     }
 
     /// Looks into the data directory, away from the loop.
@@ -64,9 +69,9 @@ impl Agent {
         self.local.data = Data::Unknown;
         let site = worker.site().clone();
         let events = self.events.0.clone();
-        let served = self.last_flush;
+        let ended = self.ended.clone();
         tokio::task::spawn_blocking(move || {
-            let _ = events.send(Event::Inspected(site.inspect(served)));
+            let _ = events.send(Event::Inspected(site.inspect(ended.as_ref())));
         });
     }
 }

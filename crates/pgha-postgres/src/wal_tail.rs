@@ -1,0 +1,143 @@
+//! The newest WAL of a running primary, held open: it stays readable where the data directory is
+//! removed under it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use pgha_core::{Lsn, TimelineId};
+
+use crate::files::{At, FileError, on_disk};
+use crate::wal_end::{self, WalEndError};
+use crate::{Installation, Layout};
+
+/// The end of the held WAL was not found.
+#[derive(Debug, thiserror::Error)]
+pub enum WalTailError {
+    /// The segments could not be laid out for reading.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// They do not tell.
+    #[error(transparent)]
+    End(#[from] WalEndError),
+}
+
+/// Segments of one primary: that of its last known flush position and the one after it.
+#[derive(Debug)]
+pub struct WalTail {
+    wal_dir: PathBuf,
+    scratch_dir: PathBuf,
+    segment_bytes: Option<u64>,
+    held: BTreeMap<String, File>,
+}
+
+impl WalTail {
+    /// Of the PostgreSQL there; holds nothing yet.
+    pub fn new(layout: &Layout) -> Self {
+        Self {
+            wal_dir: layout.data_dir.join("pg_wal"),
+            scratch_dir: layout.run_dir.join("wal-tail"),
+            segment_bytes: None,
+            held: BTreeMap::new(),
+        }
+    }
+
+    /// Holds what a primary on `timeline` that has flushed up to there writes to now. What cannot be
+    /// opened, as it does not exist yet, is tried again by the next call.
+    pub fn hold(&mut self, timeline: TimelineId, flush: Lsn) {
+        if let Some(segment_bytes) = self.segment_bytes {
+            let wanted = around(timeline, flush, segment_bytes);
+            self.held.retain(|name, _| wanted.contains(name));
+            if self.held.len() == wanted.len() {
+                return;
+            }
+        }
+        on_disk(|| self.open(timeline, flush));
+    }
+
+    fn open(&mut self, timeline: TimelineId, flush: Lsn) {
+        if self.segment_bytes.is_none() {
+            self.segment_bytes = segment_bytes(&self.wal_dir);
+        }
+        let Some(segment_bytes) = self.segment_bytes else {
+            return;
+        };
+        for name in around(timeline, flush, segment_bytes) {
+            if !self.held.contains_key(&name)
+                && let Ok(file) = File::open(self.wal_dir.join(&name))
+            {
+                self.held.insert(name, file);
+            }
+        }
+    }
+
+    /// Where the held WAL ends, as [`crate::end_of_wal`] would tell if the directory were still there.
+    pub fn end(
+        &self,
+        installation: &Installation,
+        timeline: TimelineId,
+        from: Lsn,
+    ) -> Result<Lsn, WalTailError> {
+        let dir = &self.scratch_dir;
+        if dir.exists() {
+            fs::remove_dir_all(dir).at("remove", dir)?;
+        }
+        fs::create_dir_all(dir).at("create", dir)?;
+        for (name, file) in &self.held {
+            // A segment has no name any more, but pg_waldump wants one: a copy would need the space of
+            // a disk that may be full.
+            let open = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+            let link = dir.join(name);
+            symlink(open, &link).at("create", &link)?;
+        }
+        let end = wal_end::end_in(installation, dir, timeline, from);
+        fs::remove_dir_all(dir).at("remove", dir)?;
+        Ok(end?)
+    }
+}
+
+/// Every segment is as long as any other.
+fn segment_bytes(wal_dir: &Path) -> Option<u64> {
+    let entries = fs::read_dir(wal_dir).ok()?.flatten();
+    let is_segment = |name: &str| name.len() == 24 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut segments = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_segment));
+    let bytes = segments.next()?.metadata().ok()?.len();
+    bytes.is_power_of_two().then_some(bytes)
+}
+
+/// The names of the segment of a position and of the next one (manual, 30.5 "WAL Internals").
+fn around(timeline: TimelineId, position: Lsn, segment_bytes: u64) -> [String; 2] {
+    let segment = position.0 / segment_bytes;
+    let segments_per_file_id = (1 << 32) / segment_bytes;
+    [segment, segment + 1].map(|segment| {
+        let (high, low) = (
+            segment / segments_per_file_id,
+            segment % segments_per_file_id,
+        );
+        format!("{:08X}{high:08X}{low:08X}", timeline.0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_named_as_postgresql_names_them() {
+        let named = |lsn: &str, bytes| around(TimelineId(26), lsn.parse().expect("an LSN"), bytes);
+        assert_eq!(
+            named("0/50625A0", 16 << 20),
+            ["0000001A0000000000000005", "0000001A0000000000000006"]
+        );
+        assert_eq!(
+            named("2/FF000000", 16 << 20),
+            ["0000001A00000002000000FF", "0000001A0000000300000000"]
+        );
+        assert_eq!(
+            named("2/FF000000", 1 << 30),
+            ["0000001A0000000200000003", "0000001A0000000300000000"]
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! A primary's data directory that is removed under it: what it wrote last can still be read.
+
+mod common;
+
+use std::fs;
+
+use common::{LIMIT, Node, installation};
+use nix::sys::signal::Signal;
+use pgha_core::TimelineId;
+use pgha_postgres::{WalTail, end_of_wal};
+
+#[test]
+fn the_end_of_removed_wal_is_read() {
+    common::run("the_end_of_removed_wal_is_read", async {
+        let (mut node, session) = Node::primary("a").await;
+        let client = node.client().await;
+        let mut tail = WalTail::new(&node.layout);
+        let known = session.flush_lsn(LIMIT).await.unwrap();
+        tail.hold(TimelineId(1), known);
+        // Over the border of a segment, which the next look finds.
+        client
+            .batch_execute("CREATE TABLE t (id int); SELECT pg_switch_wal()")
+            .await
+            .unwrap();
+        client
+            .batch_execute("INSERT INTO t VALUES (1)")
+            .await
+            .unwrap();
+        let known = session.flush_lsn(LIMIT).await.unwrap();
+        tail.hold(TimelineId(1), known);
+        client
+            .batch_execute("INSERT INTO t SELECT generate_series(2, 1000)")
+            .await
+            .unwrap();
+        let acknowledged = session.flush_lsn(LIMIT).await.unwrap();
+        assert!(acknowledged > known);
+        drop((session, client));
+        node.stop(Signal::SIGQUIT).await;
+
+        let data_dir = &node.layout.data_dir;
+        let end = end_of_wal(&installation(), data_dir, TimelineId(1), known).unwrap();
+        assert!(end >= acknowledged, "{end} {acknowledged}");
+        fs::remove_dir_all(data_dir).unwrap();
+        let held = tail.end(&installation(), TimelineId(1), known).unwrap();
+        assert_eq!(held, end);
+
+        let nothing = WalTail::new(&node.layout);
+        let refused = nothing.end(&installation(), TimelineId(1), known);
+        assert!(refused.is_err(), "{refused:?}");
+    });
+}
