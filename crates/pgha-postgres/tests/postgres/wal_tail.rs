@@ -1,17 +1,16 @@
 //! A primary's data directory that is removed under it: what it wrote last can still be read.
 
-mod common;
-
 use std::fs;
 
-use common::{LIMIT, Node, installation};
 use nix::sys::signal::Signal;
 use pgha_core::TimelineId;
 use pgha_postgres::{WalTail, end_of_wal};
 
+use crate::common::{self, LIMIT, Node, installation};
+
 #[test]
 fn the_end_of_removed_wal_is_read() {
-    common::run("the_end_of_removed_wal_is_read", async {
+    common::run(async {
         let (mut node, session) = Node::primary("a").await;
         let client = node.client().await;
         let mut tail = WalTail::new(&node.layout);

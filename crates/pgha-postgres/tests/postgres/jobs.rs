@@ -1,15 +1,14 @@
 //! Clones and rewinds that do not come to their end.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{LIMIT, Node, caught_up, installation};
 use nix::sys::signal::Signal;
 use pgha_core::Epoch;
 use pgha_postgres::job::{JobError, JobOutcome, clone, rewind};
 use pgha_postgres::{DataDirectory, JobKind, Marker};
 use tokio::time::Instant;
+
+use crate::common::{self, LIMIT, Node, caught_up, installation};
 
 /// A primary with enough in it that a copy takes a while, and takes it slowly.
 async fn big_primary() -> (Node, pgha_postgres::Session) {
@@ -36,7 +35,7 @@ fn processes_with(argument: &str) -> Vec<String> {
 
 #[test]
 fn a_cancelled_clone_leaves_what_was_there() {
-    common::run("a_cancelled_clone_leaves_what_was_there", async {
+    common::run(async {
         let (a, _on_a) = big_primary().await;
         let (mut b, on_b) = Node::standby("b", &a).await;
         drop(on_b);
@@ -68,7 +67,7 @@ fn a_cancelled_clone_leaves_what_was_there() {
 
 #[test]
 fn a_clone_reports_its_progress() {
-    common::run("a_clone_reports_its_progress", async {
+    common::run(async {
         let (a, on_a) = big_primary().await;
         let mut b = Node::new("b");
         let mut job = clone(installation(), b.layout.clone(), b.clone_options(a.port));
@@ -90,7 +89,7 @@ fn a_clone_reports_its_progress() {
 
 #[test]
 fn a_source_that_is_away_is_named_so() {
-    common::run("a_source_that_is_away_is_named_so", async {
+    common::run(async {
         let (mut a, on_a) = Node::primary("a").await;
         let b = Node::new("b");
         drop(on_a);
@@ -130,7 +129,7 @@ fn a_source_that_is_away_is_named_so() {
 
 #[test]
 fn a_wrong_password_is_the_sources_no() {
-    common::run("a_wrong_password_is_the_sources_no", async {
+    common::run(async {
         let (a, _on_a) = Node::primary("a").await;
         let b = Node::new("b");
         let wrong = pgha_core::Secret::new("wrong".to_owned());
@@ -151,7 +150,7 @@ fn a_wrong_password_is_the_sources_no() {
 
 #[test]
 fn a_clone_that_stands_still_is_ended() {
-    common::run("a_clone_that_stands_still_is_ended", async {
+    common::run(async {
         let (a, _on_a) = Node::primary("a").await;
         let b = Node::new("b");
         let mut options = b.clone_options(a.port);
@@ -174,7 +173,7 @@ fn a_clone_that_stands_still_is_ended() {
 /// A sidecar that was killed leaves the job running; the next one ends it before it begins anew.
 #[test]
 fn a_new_sidecar_ends_the_job_of_a_dead_one() {
-    common::run("a_new_sidecar_ends_the_job_of_a_dead_one", async {
+    common::run(async {
         let (a, on_a) = Node::primary("a").await;
         let mut b = Node::new("b");
         let mut orphan = std::process::Command::new("sleep");
@@ -201,7 +200,7 @@ fn a_new_sidecar_ends_the_job_of_a_dead_one() {
 /// After an interrupted rewind the directory is no cluster any more, whatever it looks like.
 #[test]
 fn an_interrupted_rewind_needs_a_clone() {
-    common::run("an_interrupted_rewind_needs_a_clone", async {
+    common::run(async {
         let (a, _on_a) = Node::primary("a").await;
         let (mut b, on_b) = Node::standby("b", &a).await;
         drop(on_b);
@@ -223,7 +222,7 @@ fn an_interrupted_rewind_needs_a_clone() {
 
 #[test]
 fn a_full_disk_is_named_so() {
-    common::run_on_small_disk("a_full_disk_is_named_so", async {
+    common::run_on_small_disk(async {
         let (a, _on_a) = Node::primary("a").await;
         let disk = std::path::PathBuf::from(std::env::var_os(common::SMALL_DISK).unwrap());
         let mut b = Node::new("b");

@@ -1,9 +1,5 @@
-//! Real PostgreSQL servers for tests: one temporary directory each, free ports, loopback only, and
-//! nothing left running.
+//! One member's PostgreSQL.
 
-#![allow(dead_code, missing_docs, unreachable_pub)]
-
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -11,83 +7,21 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
+use nix::unistd::Pid;
 use pgha_core::{Epoch, Secret};
 use pgha_postgres::config::{
-    HbaOptions, ManagedSettings, ParameterTrust, Passfile, StartOptions, StartRole, Upstream,
-    UserParameters, install, postgres_command, write_authentication,
+    HbaOptions, ManagedSettings, Passfile, StartOptions, StartRole, Upstream, install,
+    postgres_command, write_authentication,
 };
 use pgha_postgres::job::{CloneOptions, RewindOptions};
 use pgha_postgres::{
-    Displace, InitdbOptions, Installation, Layout, Probe, Session, SessionError, SessionOptions,
-    effective_user_name, initdb, prepare_primary, prepare_standby,
+    Displace, Layout, Session, SessionError, SessionOptions, effective_user_name, initdb,
+    prepare_primary, prepare_standby,
 };
 use tokio::time::Instant;
 use tokio_postgres::{Client, NoTls};
 
-pub const LIMIT: Duration = Duration::from_secs(20);
-pub const REPLICATION: &str = "pgha_replication";
-pub const PASSWORD: &str = "se:cr\\et '\"";
-
-/// Runs a test, as the user `postgres` where the caller is root: PostgreSQL refuses root.
-pub fn run(test: &str, body: impl Future<Output = ()>) {
-    if Uid::effective().is_root() {
-        let status = Command::new("setpriv")
-            .args([
-                "--reuid",
-                "postgres",
-                "--regid",
-                "postgres",
-                "--init-groups",
-                "--",
-            ])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture"])
-            .status()
-            .unwrap();
-        assert!(status.success(), "{test} failed as user postgres");
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    runtime.unwrap().block_on(async {
-        tokio::time::timeout(Duration::from_secs(150), body)
-            .await
-            .expect("the test took too long");
-    });
-}
-
-/// Where the temporary directories of `run_on_small_disk` may lie.
-pub const SMALL_DISK: &str = "PGHA_TEST_SMALL_DISK";
-
-/// As `run`, with a file system of 8 MB at `$PGHA_TEST_SMALL_DISK`, in a mount namespace of its
-/// own. Only root can make one.
-pub fn run_on_small_disk(test: &str, body: impl Future<Output = ()>) {
-    if std::env::var_os(SMALL_DISK).is_some() {
-        return run(test, body);
-    }
-    if !Uid::effective().is_root() {
-        eprintln!("{test}: not run, only root can mount a small disk");
-        return;
-    }
-    let disk = tempfile::tempdir().unwrap();
-    let script = "mount -t tmpfs -o size=8m,mode=1777 tmpfs \"$1\" && shift && exec \"$@\"";
-    let status = Command::new("unshare")
-        .args(["--mount", "sh", "-c", script, "sh"])
-        .arg(disk.path())
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(SMALL_DISK, disk.path())
-        .status()
-        .unwrap();
-    assert!(status.success(), "{test} failed on a small disk");
-}
-
-pub fn installation() -> Installation {
-    Installation::find(None).unwrap()
-}
+use super::{LIMIT, PASSWORD, REPLICATION, initdb_options, installation};
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
@@ -98,17 +32,17 @@ fn free_port() -> u16 {
 }
 
 /// A member's PostgreSQL, without a guard.
-pub struct Node {
-    pub name: String,
-    pub layout: Layout,
-    pub port: u16,
-    pub settings: ManagedSettings,
-    pub process: Option<Child>,
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) layout: Layout,
+    pub(crate) port: u16,
+    pub(crate) settings: ManagedSettings,
+    pub(crate) process: Option<Child>,
     root: tempfile::TempDir,
 }
 
 impl Node {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let root = tempfile::Builder::new()
             .prefix("pgha-test-")
             .tempdir()
@@ -140,7 +74,7 @@ impl Node {
         node
     }
 
-    pub fn write_authentication(&self, user_lines: &[&str]) {
+    pub(crate) fn write_authentication(&self, user_lines: &[&str]) {
         let options = HbaOptions {
             system_user: effective_user_name().unwrap(),
             superuser: "postgres".into(),
@@ -153,7 +87,7 @@ impl Node {
     }
 
     /// A new cluster with the replication role, started as a primary.
-    pub async fn primary(name: &str) -> (Self, Session) {
+    pub(crate) async fn primary(name: &str) -> (Self, Session) {
         let mut node = Self::new(name);
         initdb(&installation(), &node.layout, &initdb_options())
             .await
@@ -170,7 +104,7 @@ impl Node {
     }
 
     /// A copy of `source` that follows it.
-    pub async fn standby(name: &str, source: &Self) -> (Self, Session) {
+    pub(crate) async fn standby(name: &str, source: &Self) -> (Self, Session) {
         let mut node = Self::new(name);
         let mut job = pgha_postgres::job::clone(
             installation(),
@@ -183,7 +117,7 @@ impl Node {
         (node, session)
     }
 
-    pub fn clone_options(&self, port: u16) -> CloneOptions {
+    pub(crate) fn clone_options(&self, port: u16) -> CloneOptions {
         CloneOptions {
             host: "127.0.0.1".into(),
             port,
@@ -196,7 +130,7 @@ impl Node {
         }
     }
 
-    pub fn rewind_options(&self, port: u16) -> RewindOptions {
+    pub(crate) fn rewind_options(&self, port: u16) -> RewindOptions {
         RewindOptions {
             host: "127.0.0.1".into(),
             port,
@@ -208,7 +142,7 @@ impl Node {
         }
     }
 
-    pub fn upstream(&self, source: &Self, slot: Option<&str>) -> Upstream {
+    pub(crate) fn upstream(&self, source: &Self, slot: Option<&str>) -> Upstream {
         Upstream {
             host: "127.0.0.1".into(),
             port: source.port,
@@ -219,7 +153,7 @@ impl Node {
         }
     }
 
-    pub async fn start_standby(&mut self) -> Session {
+    pub(crate) async fn start_standby(&mut self) -> Session {
         let inspected =
             pgha_postgres::DataDirectory::inspect(&installation(), &self.layout.data_dir).unwrap();
         let pgha_postgres::DataDirectory::Cluster(cluster) = inspected else {
@@ -230,7 +164,7 @@ impl Node {
         self.session().await
     }
 
-    pub fn start(&mut self, role: StartRole) {
+    pub(crate) fn start(&mut self, role: StartRole) {
         install(&self.layout.data_dir, &self.settings).unwrap();
         let options = StartOptions {
             listen_addresses: "127.0.0.1".into(),
@@ -257,15 +191,15 @@ impl Node {
         self.process = Some(spawn.spawn().unwrap());
     }
 
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.root.path().join("log")
     }
 
-    pub fn log_text(&self) -> String {
+    pub(crate) fn log_text(&self) -> String {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 
-    pub fn session_options(&self) -> SessionOptions {
+    pub(crate) fn session_options(&self) -> SessionOptions {
         SessionOptions {
             socket_dir: self.layout.socket_dir.clone(),
             port: self.port,
@@ -273,7 +207,7 @@ impl Node {
         }
     }
 
-    pub async fn session(&self) -> Session {
+    pub(crate) async fn session(&self) -> Session {
         let deadline = Instant::now() + LIMIT;
         loop {
             match Session::connect(&self.session_options(), LIMIT).await {
@@ -289,7 +223,7 @@ impl Node {
     }
 
     /// An ordinary client, over the socket.
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let (client, connection) = tokio_postgres::Config::new()
             .host_path(&self.layout.socket_dir)
             .port(self.port)
@@ -302,13 +236,13 @@ impl Node {
         client
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.process.as_ref().unwrap().id();
         kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).unwrap();
     }
 
     /// Ends PostgreSQL: `SIGINT` fast, `SIGQUIT` immediate.
-    pub async fn stop(&mut self, signal: Signal) {
+    pub(crate) async fn stop(&mut self, signal: Signal) {
         self.signal(signal);
         let mut process = self.process.take().unwrap();
         let deadline = Instant::now() + LIMIT;
@@ -345,62 +279,4 @@ impl Drop for Node {
         let _ = process.kill();
         let _ = process.wait();
     }
-}
-
-pub fn initdb_options() -> InitdbOptions {
-    InitdbOptions {
-        superuser: "postgres".into(),
-        password: Secret::new(PASSWORD.to_owned()),
-        locale: "C.UTF-8".into(),
-        epoch: Epoch(1),
-        stall_limit: LIMIT,
-    }
-}
-
-pub fn parameters(pairs: &[(&str, &str)]) -> UserParameters {
-    let map: BTreeMap<_, _> = pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
-    UserParameters::parse(&map, ParameterTrust::MayRunCode).unwrap()
-}
-
-/// Probes until `done`.
-pub async fn until(
-    node: &Node,
-    session: &mut Session,
-    what: &str,
-    done: impl Fn(&Probe) -> bool,
-) -> Probe {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let probe = session.probe(LIMIT).await.unwrap();
-        if done(&probe) {
-            return probe;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{}: no {what}: {probe:#?}\n{}",
-            node.name,
-            node.log_text()
-        );
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Waits until the standby has replayed all that the primary has now.
-pub async fn caught_up(primary: &Session, standby: &Node, session: &mut Session) -> Probe {
-    let end = primary.flush_lsn(LIMIT).await.unwrap();
-    until(standby, session, "replay up to the primary", |probe| {
-        probe.replay >= Some(end)
-    })
-    .await
-}
-
-pub async fn count(client: &Client, table: &str) -> i64 {
-    client
-        .query_one(&format!("SELECT count(*) FROM {table}"), &[])
-        .await
-        .unwrap()
-        .get(0)
 }

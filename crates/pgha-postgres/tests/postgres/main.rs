@@ -1,0 +1,12 @@
+//! Everything that this crate does, on real PostgreSQL servers.
+
+mod common;
+mod failover;
+mod initdb;
+mod jobs;
+mod liveness;
+mod logins;
+mod parameters;
+mod sessions;
+mod start;
+mod wal_tail;
