@@ -155,6 +155,33 @@ pub struct Primary {
     pub steps: Vec<Step>,
 }
 
+impl Primary {
+    /// The first primary of all, of what `initdb` made.
+    pub const fn initial(
+        epoch: Epoch,
+        node: MemberName,
+        nonce: Nonce,
+        system_identifier: SystemIdentifier,
+        at: String,
+    ) -> Self {
+        Self {
+            epoch,
+            node,
+            nonce,
+            kind: StartKind::Initial,
+            timeline: TimelineId(1),
+            parent: TimelineId(1),
+            lsn: Lsn::ZERO,
+            fork_id: None,
+            system_identifier: Some(system_identifier),
+            at,
+            evidence: Vec::new(),
+            lost: None,
+            steps: Vec::new(),
+        }
+    }
+}
+
 /// See [`Command::Recover`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recover {

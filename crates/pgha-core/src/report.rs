@@ -8,7 +8,7 @@ use crate::command::Opened;
 use crate::journal::{LostRange, Step};
 use crate::lineage::Position;
 use crate::{
-    Addresses, Epoch, Lsn, MemberKind, MemberName, Nonce, RaftId, Reason, StoreId,
+    Addresses, Epoch, Lsn, Member, MemberKind, MemberName, Nonce, RaftId, Reason, StoreId,
     SystemIdentifier, TimelineId,
 };
 
@@ -198,4 +198,38 @@ pub struct MemberReport {
     pub shutting_down: bool,
     /// PostgreSQL parameters that wait for a restart.
     pub restart_pending: Vec<String>,
+}
+
+impl MemberReport {
+    /// A process of this member that has just begun, and knows of nothing yet.
+    pub fn begun(name: MemberName, member: &Member, nonce: Nonce) -> Self {
+        Self {
+            name,
+            raft_id: member.raft_id,
+            store_id: member.store_id.clone(),
+            nonce,
+            kind: member.kind,
+            addresses: member.addresses.clone(),
+            adopted: Epoch::NONE,
+            applied_index: 0,
+            store_sequence: 0,
+            role: Role::None,
+            state: MemberState::Starting,
+            reason: None,
+            detail: None,
+            timeline: None,
+            received: None,
+            replayed: None,
+            system_identifier: None,
+            standing: None,
+            gate_open: None,
+            grant: GrantReport::default(),
+            opened: None,
+            checkpointed: None,
+            slots: Vec::new(),
+            lost: None,
+            shutting_down: false,
+            restart_pending: Vec::new(),
+        }
+    }
 }

@@ -59,55 +59,24 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::command::{Command, Create, Primary};
-    use crate::{
-        Addresses, Epoch, Generation, Lsn, Member, MemberKind, MemberName, Nonce, RaftId, Secret,
-        Settings, StartKind, SystemIdentifier, TimelineId,
-    };
-
-    fn member(id: u64, kind: MemberKind) -> Member {
-        let store = format!("s{id}").as_str().into();
-        Member::new(kind, RaftId(id), store, Addresses::default())
-    }
+    use crate::command::{Command, Primary};
+    use crate::state::tests::{create, member};
+    use crate::{Epoch, Generation, Member, MemberName, Nonce, RaftId, SystemIdentifier};
 
     /// n1 and n2 with data, n3 a witness; n2 is primary of epoch 2.
     fn cluster() -> ClusterState {
         let mut state = ClusterState::default();
-        let members = [
-            ("n1", member(1, MemberKind::Data)),
-            ("n2", member(2, MemberKind::Data)),
-            ("n3", member(3, MemberKind::Witness)),
-        ];
-        let create = Command::Create(Create {
-            cluster: "main".to_owned(),
-            cluster_id: "c".into(),
-            generation: Generation(1),
-            members: members.map(|(name, m)| (MemberName::from(name), m)).into(),
-            settings: Settings::default(),
-            replication_secret: Secret::new("secret".to_owned()),
-        });
-        state.apply(1, &create).unwrap();
+        state.apply(1, &create(1)).unwrap();
         let expected = Epoch::NONE;
         let node = MemberName::from("n2");
-        state
-            .apply(2, &Command::Bootstrap { expected, node })
-            .unwrap();
-        let primary = Command::Primary(Primary {
-            epoch: Epoch(1),
-            node: "n2".into(),
-            nonce: Nonce(1),
-            kind: StartKind::Initial,
-            timeline: TimelineId(1),
-            parent: TimelineId(1),
-            lsn: Lsn::ZERO,
-            fork_id: None,
-            system_identifier: Some(SystemIdentifier(7)),
-            at: String::new(),
-            evidence: Vec::new(),
-            lost: None,
-            steps: Vec::new(),
-        });
-        state.apply(3, &primary).unwrap();
+        let bootstrap = Command::Bootstrap {
+            expected,
+            node: node.clone(),
+        };
+        state.apply(2, &bootstrap).unwrap();
+        let made = SystemIdentifier(7);
+        let primary = Primary::initial(Epoch(1), node, Nonce(1), made, String::new());
+        state.apply(3, &Command::Primary(primary)).unwrap();
         state
     }
 
@@ -151,7 +120,7 @@ mod tests {
             replaces: Some(RaftId(2)),
             member: Member {
                 store_id: "new".into(),
-                ..member(id, MemberKind::Data)
+                ..member(2, id)
             },
         };
         assert!(state.apply(10, &returns(2)).is_err());

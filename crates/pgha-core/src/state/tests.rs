@@ -33,7 +33,7 @@ fn name(number: u64) -> MemberName {
 }
 
 /// n3 is a witness, and there is no n4 at first.
-fn member(number: u64, raft_id: u64) -> Member {
+pub(super) fn member(number: u64, raft_id: u64) -> Member {
     let kind = if number == 3 {
         MemberKind::Witness
     } else {
@@ -43,7 +43,7 @@ fn member(number: u64, raft_id: u64) -> Member {
     Member::new(kind, RaftId(raft_id), store, Addresses::default())
 }
 
-fn create(id: u32) -> Command {
+pub(super) fn create(id: u32) -> Command {
     Command::Create(Create {
         cluster: "main".to_owned(),
         cluster_id: ClusterId::from(format!("c{id}")),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use pgha_core::command::{Create, Primary, Revoke};
 use pgha_core::journal::Cause;
 use pgha_core::{
-    Addresses, Command, Epoch, Generation, Lsn, Member, MemberKind, Nonce, Phase, RaftId, Secret,
-    Settings, StartKind, SystemIdentifier, TimelineId,
+    Addresses, Command, Epoch, Generation, Member, MemberKind, Nonce, Phase, RaftId, Secret,
+    Settings, SystemIdentifier,
 };
 use tonic::Code;
 
@@ -35,22 +35,9 @@ fn cluster() -> Cluster {
         expected: Epoch::NONE,
         node: "n1".into(),
     };
-    let primary = Command::Primary(Primary {
-        epoch: Epoch(1),
-        node: "n1".into(),
-        nonce: Nonce(1),
-        kind: StartKind::Initial,
-        timeline: TimelineId(1),
-        parent: TimelineId(1),
-        lsn: Lsn::ZERO,
-        fork_id: None,
-        system_identifier: Some(SystemIdentifier(7)),
-        at: String::new(),
-        evidence: Vec::new(),
-        lost: None,
-        steps: Vec::new(),
-    });
-    for command in [create, bootstrap, primary] {
+    let made = SystemIdentifier(7);
+    let primary = Primary::initial(Epoch(1), "n1".into(), Nonce(1), made, String::new());
+    for command in [create, bootstrap, Command::Primary(primary)] {
         apply(&cluster, &command);
     }
     for id in 1..=3 {

@@ -1,37 +1,19 @@
 //! A report for tests.
 
-use pgha_core::report::{GrantReport, MemberReport, MemberState, Role};
-use pgha_core::{Addresses, Epoch, MemberKind, Nonce, RaftId};
+use pgha_core::report::{MemberReport, MemberState, Role};
+use pgha_core::{Addresses, Epoch, Member, MemberKind, Nonce, RaftId};
 use pgha_proto::v1;
 
 pub(super) fn report_of(name: &str, raft_id: u64, store: &str) -> v1::Report {
+    let addresses = Addresses::default();
+    let member = Member::new(MemberKind::Data, RaftId(raft_id), store.into(), addresses);
     let report = MemberReport {
-        name: name.into(),
-        raft_id: RaftId(raft_id),
-        store_id: store.into(),
-        nonce: Nonce(1),
-        kind: MemberKind::Data,
-        addresses: Addresses::default(),
         adopted: Epoch(1),
         applied_index: 1,
         store_sequence: 1,
         role: Role::Replica,
         state: MemberState::Streaming,
-        reason: None,
-        detail: None,
-        timeline: None,
-        received: None,
-        replayed: None,
-        system_identifier: None,
-        standing: None,
-        gate_open: None,
-        grant: GrantReport::default(),
-        opened: None,
-        checkpointed: None,
-        slots: Vec::new(),
-        lost: None,
-        shutting_down: false,
-        restart_pending: Vec::new(),
+        ..MemberReport::begun(name.into(), &member, Nonce(1))
     };
     v1::Report {
         identity: None,

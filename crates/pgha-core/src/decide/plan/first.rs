@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Reports, propose};
 use crate::command::Primary;
 use crate::decide::{Decision, Input};
-use crate::{Command, Lsn, MemberName, Reason, StartKind, TimelineId};
+use crate::{Command, MemberName, Reason};
 
 /// A member that was to make the first data directory and is not heard of loses the order.
 const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(10);
@@ -54,20 +54,8 @@ pub(super) fn initial(
         decision.why.cluster = Some((Reason::Initializing, text));
         return;
     };
-    let primary = Primary {
-        epoch: input.state.epoch,
-        node: node.clone(),
-        nonce: report.nonce,
-        kind: StartKind::Initial,
-        timeline: TimelineId(1),
-        parent: TimelineId(1),
-        lsn: Lsn::ZERO,
-        fork_id: None,
-        system_identifier: Some(system_identifier),
-        at: input.fresh.at.clone(),
-        evidence: Vec::new(),
-        lost: None,
-        steps: Vec::new(),
-    };
+    let at = input.fresh.at.clone();
+    let epoch = input.state.epoch;
+    let primary = Primary::initial(epoch, node.clone(), report.nonce, system_identifier, at);
     propose(Command::Primary(primary), decision);
 }

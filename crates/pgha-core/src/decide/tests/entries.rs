@@ -13,18 +13,18 @@ pub(super) fn name(number: u64) -> MemberName {
     format!("n{number}").into()
 }
 
+pub(super) fn member(number: u64) -> Member {
+    let store = StoreId::from(format!("s{number}"));
+    let addresses = Addresses::default();
+    Member::new(MemberKind::Data, RaftId(number), store, addresses)
+}
+
 pub(super) fn create() -> Command {
-    let member = |number: u64| {
-        let store = StoreId::from(format!("s{number}"));
-        let addresses = Addresses::default();
-        let member = Member::new(MemberKind::Data, RaftId(number), store, addresses);
-        (name(number), member)
-    };
     Command::Create(crate::command::Create {
         cluster: "main".to_owned(),
         cluster_id: ClusterId::from("c"),
         generation: Generation(1),
-        members: (1..=3).map(member).collect(),
+        members: (1..=3).map(|id| (name(id), member(id))).collect(),
         settings: Settings::default(),
         replication_secret: Secret::default(),
     })

@@ -1,13 +1,13 @@
 //! What a member sees and hears.
 
-use super::entries::{IDENTIFIER, name};
+use super::entries::{IDENTIFIER, member, name};
 use super::scene::NOW;
 use crate::decide::*;
 use crate::journal::Cause;
 use crate::lease::{Hold, LeaseTiming};
 use crate::lineage::Position;
 use crate::report::MemberReport;
-use crate::{Addresses, Epoch, Lsn, Nonce, RaftId};
+use crate::{Epoch, Lsn, Nonce};
 
 pub(super) fn cluster() -> DataCluster {
     DataCluster {
@@ -30,32 +30,11 @@ pub(super) fn at(timeline: u32, end: u64, rows: &[u32]) -> Position {
 
 pub(super) fn report_of(who: u64) -> MemberReport {
     MemberReport {
-        name: name(who),
-        raft_id: RaftId(who),
-        store_id: format!("s{who}").into(),
-        nonce: Nonce(who),
-        kind: MemberKind::Data,
-        addresses: Addresses::default(),
         adopted: Epoch(1),
-        applied_index: 0,
-        store_sequence: 0,
-        role: Role::None,
         state: MemberState::Fenced,
-        reason: None,
-        detail: None,
         timeline: Some(TimelineId(1)),
-        received: None,
-        replayed: None,
         system_identifier: Some(IDENTIFIER),
-        standing: None,
-        gate_open: None,
-        grant: crate::report::GrantReport::default(),
-        opened: None,
-        checkpointed: None,
-        slots: Vec::new(),
-        lost: None,
-        shutting_down: false,
-        restart_pending: Vec::new(),
+        ..MemberReport::begun(name(who), &member(who), Nonce(who))
     }
 }
 
