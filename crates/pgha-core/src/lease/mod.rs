@@ -2,6 +2,7 @@
 
 mod grantor;
 mod holder;
+mod quorums;
 mod timing;
 
 #[cfg(test)]
@@ -11,7 +12,8 @@ pub use grantor::{
     Answer, EPOCH_JUMP_MAX, Grantor, Release, ReleaseHash, Renewal, RenewalRefusal, is_believable,
     release_hash,
 };
-pub use holder::{Hold, Holder, Quorums};
+pub use holder::{Hold, Holder};
+pub use quorums::Quorums;
 pub use timing::{
     CLOCK_RATE_ERROR_PPM, Deadlines, LEASE_MS_MAX, LEASE_MS_MIN, LeaseTiming, LeaseTimingError,
 };
