@@ -1,69 +1,32 @@
 //! A running member of the Raft group.
 
-use std::collections::BTreeMap;
+mod initialize;
+mod start;
+
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use openraft::error::{CheckIsLeaderError, InitializeError as NotPristine, RaftError};
+use openraft::error::{CheckIsLeaderError, RaftError};
 use pgha_core::{Applied, Command, Generation, Lsn, Mono, RaftId, StoreId};
 use pgha_proto::{Parties, v1};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use self::initialize::InitializeError;
+pub use self::start::StartError;
 use crate::clock;
 use crate::core::{Core, Leader};
-use crate::election::doubt::Doubt;
-use crate::election::ear::Ear;
-use crate::election::supervisor::Supervisor;
-use crate::machine::{Machine, StateView};
+use crate::machine::StateView;
 use crate::membership::{Changes, MembershipChange, MembershipError};
-use crate::network::channels::Channels;
-use crate::network::client::{Factory, Links};
-use crate::network::identity::{IdentityError, Me};
+use crate::network::identity::IdentityError;
 use crate::network::service::RaftService;
-use crate::options::{Options, OptionsError};
 use crate::propose::{self, ProposeError};
 use crate::recover::{self, LogExtent, RecoverError, Recovered};
-use crate::role::{self, Publisher, RoleView};
+use crate::role::RoleView;
 use crate::store::{Store, StoreFailure};
 use crate::transfer::{self, TransferError};
-use crate::types::{FormedMember, Peer, Raft};
 
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
-
-/// Why a member does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No cluster yet.
-    #[error("the Raft store belongs to no cluster yet: form one or join one first")]
-    Unbound,
-    /// Timing that cannot work.
-    #[error(transparent)]
-    Options(#[from] OptionsError),
-    /// The snapshot is whole and not understood: a newer version wrote it.
-    #[error(
-        "the state in the Raft snapshot is not understood ({0}): start the version that wrote it, or a later one"
-    )]
-    Snapshot(#[source] serde_json::Error),
-    /// openraft's words.
-    #[error("Raft does not start: {0}")]
-    Raft(String),
-}
-
-/// Why a cluster was not created.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InitializeError {
-    /// It has been, here.
-    #[error("this member has a Raft log already ({0}), a cluster is created once")]
-    NotPristine(String),
-    /// The list leaves this member out.
-    #[error("Raft id {0}, this member, is not in the list of members")]
-    NotListed(RaftId),
-    /// The process has to end.
-    #[error("Raft has ended on this member: {0}")]
-    Fatal(String),
-}
 
 /// Why Raft ended on this member. The process has to end too: the next one checks what is on disk.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,56 +50,6 @@ pub struct RaftNode {
 }
 
 impl RaftNode {
-    /// Starts the member that `store` is bound as, and puts it behind `service`.
-    pub async fn start(
-        store: Store,
-        options: Options,
-        service: &RaftService,
-    ) -> Result<Self, StartError> {
-        let core = Arc::new(build(store, options).await?);
-        service.attach(Some(core.clone()));
-        let (roles, role_view) = watch::channel(role::view(&core, clock::now()));
-        let (fatal, fatal_view) = watch::channel(None);
-        let publisher = Publisher {
-            core: core.clone(),
-            roles,
-            fatal,
-        };
-        let (changes, changes_task) = Changes::start(core.clone());
-        let tasks = vec![
-            tokio::spawn(Supervisor::new(core.clone()).run()),
-            tokio::spawn(publisher.run()),
-            changes_task,
-        ];
-        Ok(Self {
-            core,
-            service: service.clone(),
-            changes,
-            roles: role_view,
-            fatal: fatal_view,
-            tasks,
-        })
-    }
-
-    /// Creates the cluster's log with these members as voters. On exactly one member, whose store
-    /// nothing was ever written to; a second one would be a second cluster.
-    pub async fn initialize(&self, members: &[FormedMember]) -> Result<(), InitializeError> {
-        let nodes: BTreeMap<u64, Peer> = members
-            .iter()
-            .map(|member| (member.raft_id.0, Peer::from(member)))
-            .collect();
-        match self.core.raft.initialize(nodes).await {
-            Ok(()) => Ok(()),
-            Err(RaftError::APIError(NotPristine::NotAllowed(error))) => {
-                Err(InitializeError::NotPristine(error.to_string()))
-            }
-            Err(RaftError::APIError(NotPristine::NotInMembers(_))) => {
-                Err(InitializeError::NotListed(self.core.links.me.raft_id))
-            }
-            Err(RaftError::Fatal(error)) => Err(InitializeError::Fatal(error.to_string())),
-        }
-    }
-
     /// Writes a command to the log and returns what it did once it is committed and applied here.
     /// Refused at once where this member does not lead or had no answer of a quorum for a lease.
     pub async fn propose(
@@ -315,53 +228,4 @@ impl Drop for RaftNode {
     fn drop(&mut self) {
         self.leave();
     }
-}
-
-async fn build(store: Store, options: Options) -> Result<Core, StartError> {
-    let binding = store.binding().ok_or(StartError::Unbound)?;
-    let config = options.config(&binding.cluster)?;
-    let config = config
-        .validate()
-        .map_err(|error| StartError::Raft(error.to_string()))?;
-    let me = Me::new(&binding, store.store_id());
-    let links = Arc::new(Links {
-        me,
-        channels: Channels::default(),
-        acks: Default::default(),
-        generation_seen: watch::Sender::new(binding.generation),
-        transfer_term: AtomicU64::new(0),
-    });
-    let ear = listen(&store, links.me.raft_id.0);
-    let doubt = Doubt::new(options.in_doubt && store.has_entries());
-    let (machine, state) = Machine::restore(store.clone()).map_err(StartError::Snapshot)?;
-    let factory = Factory {
-        links: links.clone(),
-    };
-    let raft_id = links.me.raft_id.0;
-    let raft = Raft::new(raft_id, Arc::new(config), factory, store.clone(), machine)
-        .await
-        .map_err(|error| StartError::Raft(error.to_string()))?;
-    Ok(Core {
-        options,
-        store,
-        raft,
-        links,
-        ear,
-        doubt,
-        state,
-        proposals: Default::default(),
-    })
-}
-
-/// A member that had a part in Raft before waits a full lease for the leader that it may have had:
-/// restarted next to a frozen candidate it must not make up its majority at once.
-fn listen(store: &Store, me: u64) -> Ear {
-    let elected = store.vote().filter(|vote| vote.committed);
-    let leader = elected.map(|vote| vote.leader_id.node_id);
-    let deaf_until = if store.has_entries() {
-        clock::now()
-    } else {
-        Mono::ZERO
-    };
-    Ear::new(leader.filter(|&id| id != me), deaf_until)
 }
