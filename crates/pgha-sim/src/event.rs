@@ -96,6 +96,8 @@ pub enum NodeEvent {
     Receive(usize, Box<Message>),
     /// The data directory was read.
     Examined(Nonce),
+    /// The sidecar sees that the data directory is gone.
+    DataRemoved(Nonce),
     /// A proposal's outcome is known here.
     Proposed(Nonce, u64),
     /// The guard says that the start began.

@@ -58,6 +58,15 @@ impl World {
         self.dirty(node);
     }
 
+    /// The directory of the running PostgreSQL is gone, if it has not ended meanwhile.
+    pub fn data_removed(&mut self, node: usize) {
+        if let Some(sidecar) = &mut self.nodes[node].sidecar {
+            sidecar.local.finds_removed();
+        }
+        self.count("removed data noticed");
+        self.dirty(node);
+    }
+
     /// Reads control file and `pg_wal`.
     pub fn examine(&mut self, node: usize) {
         let unseen = self.is(Mutant::MarkerUnseen);

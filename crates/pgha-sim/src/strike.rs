@@ -253,17 +253,17 @@ impl World {
         n.disk.marker = false;
     }
 
-    /// The directory is removed under a running primary, and its processes are killed. False where no
-    /// guard would see it.
+    /// The directory is removed under a running primary. False where there is none, or nobody to see it.
     pub(crate) fn remove_data(&mut self, node: usize) -> bool {
         let n = &mut self.nodes[node];
         let serves = n.postgres.as_ref().is_some_and(|p| p.epoch.is_some());
-        if n.sidecar.is_none() || !serves || !n.guard.alive || n.guard.frozen {
+        let Some(nonce) = n.sidecar.as_ref().filter(|_| serves).map(|s| s.me.nonce) else {
             return false;
-        }
+        };
         n.wiped = true;
         n.removal = true;
-        self.signal(node, StopMode::Kill, "its data was removed");
+        let notice = self.span(1, 1000);
+        self.sidecar_in(node, notice, NodeEvent::DataRemoved(nonce));
         true
     }
 }

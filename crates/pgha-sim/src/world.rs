@@ -273,6 +273,7 @@ impl World {
                 self.tree_empty(node, epoch, cause);
             }
             NodeEvent::Examined(nonce) if nonce == me => self.examined(node),
+            NodeEvent::DataRemoved(nonce) if nonce == me => self.data_removed(node),
             NodeEvent::Refused(nonce, by) if nonce == me => self.refused(node, by),
             NodeEvent::Leaves(nonce, tries) if nonce == me => self.leaves(node, tries),
             // Of an earlier process of this node, or overtaken.

@@ -20,9 +20,20 @@ pub(super) fn fence(input: &Input<'_>, decision: &mut Decision) -> bool {
             close(input, decision);
             false
         }
+        Tree::Standby { .. } | Tree::Primary { .. } if input.local.removed => {
+            without_data(input, decision)
+        }
         Tree::Standby { .. } => by_hand(input, decision),
         Tree::Primary { epoch, .. } => unentitled(input, *epoch, decision),
     }
+}
+
+/// What it still acknowledges is in files that no restart will find.
+fn without_data(input: &Input<'_>, decision: &mut Decision) -> bool {
+    close(input, decision);
+    stop(input, StopMode::Immediate, decision);
+    decision.is(Role::None, MemberState::Stopping, Reason::DataMissing);
+    true
 }
 
 /// Nothing of the tree is left: say so, and never renew that epoch again.
@@ -47,7 +58,11 @@ fn release(input: &Input<'_>, decision: &mut Decision) {
     if input.local.lease.epoch == releasable.epoch {
         decision.act(Action::DropLease);
     }
-    let why = releasable.cause.clone();
+    let why = if input.local.removed {
+        "its data directory was removed".to_owned()
+    } else {
+        releasable.cause.clone()
+    };
     decision.act(Action::Release {
         epoch: releasable.epoch,
         why,

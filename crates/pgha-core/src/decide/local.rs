@@ -33,6 +33,8 @@ pub struct Local {
     pub detached_since: Option<Mono>,
     /// What the data holds, read after the receiver was gone; void once anything is received again.
     pub settled: Option<Position>,
+    /// The data directory went under the PostgreSQL that runs, or ran last.
+    pub removed: bool,
     /// Where the WAL of the primary ended that this process ran last, and whose data is gone.
     pub gone: Option<(TimelineId, Lsn)>,
     /// The epoch to whose primary the data was rewound, until it has been replayed.

@@ -43,6 +43,7 @@ impl Local {
             self.settled = None;
         }
         self.tree = tree;
+        self.removed = false;
         self.starting = true;
         self.probe = None;
         self.stopping = None;
@@ -168,6 +169,11 @@ impl Local {
             self.rewound = cluster.rewound.or(self.rewound);
         }
         self.data = data;
+    }
+
+    /// The data directory of the running PostgreSQL is gone.
+    pub fn finds_removed(&mut self) {
+        self.removed = matches!(self.tree, Tree::Standby { .. } | Tree::Primary { .. });
     }
 
     /// The data of the primary that ended is gone; its newest WAL was held open, and ends there.

@@ -49,7 +49,7 @@ pub(super) enum Order {
     Join,
     /// The node dies, and its data directory is gone when it is back.
     Wipe(Who),
-    /// Under a running PostgreSQL, whose processes are killed then.
+    /// Under a running primary.
     RemoveData(Who),
     PromoteByHand(Who),
     /// At the next promotion somebody promotes another one by hand to the same timeline.

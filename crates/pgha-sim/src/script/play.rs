@@ -122,7 +122,7 @@ impl Stage {
             Order::RemoveData(who) => {
                 let node = self.who(&who)?;
                 if !self.world.remove_data(node) {
-                    return Err(format!("{who} is no primary that its guard watches"));
+                    return Err(format!("{who} is no primary with a sidecar"));
                 }
             }
             Order::PromoteByHand(who) => {

@@ -8,9 +8,9 @@ use pgha_core::decide::Probe;
 use pgha_core::report::SlotReport;
 use pgha_core::{Lsn, Mono, TimelineId};
 use pgha_guard::clock;
-use pgha_postgres::{Session, SessionError, WalTail, session};
+use pgha_postgres::{Session, SessionError, WalTail, removed, session};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::Site;
 use super::door::{Door, Shut};
@@ -33,11 +33,13 @@ pub(crate) enum ProbeReport {
     Answer(Box<Probe>, Option<Shut>),
     /// It did not, although it runs; since when.
     Silent { since: Mono, error: String },
+    /// Its data directory is gone.
+    Removed,
 }
 
 /// A running prober; ends when dropped.
 pub(crate) struct Prober {
-    task: JoinHandle<()>,
+    _tasks: JoinSet<()>,
     again: Arc<Notify>,
     tail: Arc<Mutex<WalTail>>,
 }
@@ -52,6 +54,12 @@ impl Prober {
     ) -> Self {
         let again = Arc::new(Notify::new());
         let tail = Arc::new(Mutex::new(WalTail::new(&site.layout)));
+        let mut tasks = JoinSet::new();
+        let (there, tell) = (Arc::clone(site), reports.clone());
+        tasks.spawn(async move {
+            removed(&there.layout.data_dir).await;
+            let _ = tell.send(ProbeReport::Removed);
+        });
         let run = Run {
             site: Arc::clone(site),
             shared,
@@ -61,8 +69,9 @@ impl Prober {
             tail: Arc::clone(&tail),
             silent_since: None,
         };
+        tasks.spawn(run.run());
         Self {
-            task: tokio::spawn(run.run()),
+            _tasks: tasks,
             again,
             tail,
         }
@@ -76,12 +85,6 @@ impl Prober {
     /// Something changed: look at once.
     pub(crate) fn look_again(&self) {
         self.again.notify_one();
-    }
-}
-
-impl Drop for Prober {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

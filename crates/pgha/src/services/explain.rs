@@ -159,7 +159,7 @@ mod tests {
                 .find(|line| line.contains("known to be lost"))
         };
         let unheard = loss(StartKind::Promotion, false).unwrap_or_default();
-        assert!(unheard.contains("the data of n1"), "{unheard}");
+        assert!(unheard.contains("the host of n1"), "{unheard}");
         for (kind, heard) in [(StartKind::Promotion, true), (StartKind::Restart, false)] {
             let said = loss(kind, heard);
             assert_eq!(said.as_deref(), Some("nothing is known to be lost"));

@@ -4,7 +4,7 @@ use super::entries::{name, primary};
 use super::scene::{NOW, Scene};
 use super::views::{begins, cluster, expired, held, serving_primary};
 use crate::decide::*;
-use crate::{Nonce, StartKind, SystemIdentifier};
+use crate::{Epoch, Nonce, StartKind, SystemIdentifier};
 
 #[test]
 fn foreign_data_is_started_in_no_phase() {
@@ -93,4 +93,41 @@ fn data_made_in_vain_is_not_started_while_there_is_no_primary() {
     });
     assert_eq!(scene.decide().actions, []);
     assert_eq!(scene.decide().why.state, MemberState::Stopped);
+}
+
+/// PostgreSQL itself finds out within a minute, and a primary acknowledges until then.
+#[test]
+fn nothing_runs_on_without_its_data_directory() {
+    let mut scene = Scene::new();
+    scene.me.name = name(2);
+    scene.me.nonce = Nonce(2);
+    scene.raft.leads = false;
+    scene.local.lease = held(1);
+    let primary = Tree::Primary {
+        epoch: Epoch(1),
+        since: NOW,
+    };
+    let standby = Tree::Standby {
+        since: NOW,
+        pinned: None,
+    };
+    for (tree, gate_open) in [(primary, Some(Epoch(1))), (standby, None)] {
+        scene.local.tree = tree;
+        scene.local.gate_open = gate_open;
+        scene.local.finds_removed();
+        let decision = scene.decide();
+        let mut expected = vec![Action::Stop(StopMode::Immediate)];
+        if gate_open.is_some() {
+            expected.insert(0, Action::CloseGate);
+        }
+        assert_eq!(decision.actions, expected);
+        assert_eq!(decision.why.reason, Some(Reason::DataMissing));
+        scene.local.ends();
+        assert!(
+            !scene
+                .decide()
+                .actions
+                .contains(&expected[expected.len() - 1])
+        );
+    }
 }

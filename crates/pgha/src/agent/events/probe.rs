@@ -37,6 +37,10 @@ impl Agent {
                 self.local.answers(*probe);
             }
             ProbeReport::Silent { since, error } => self.take_silence(since, &error),
+            ProbeReport::Removed => {
+                tracing::error!("the data directory is gone: PostgreSQL is stopped");
+                self.local.finds_removed();
+            }
         }
     }
 
