@@ -79,13 +79,34 @@ async fn removed_data_directories() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is left was the member's own: it is no other cluster's data that must not be touched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_was_removed_in_part_is_replaced() -> anyhow::Result<()> {
+    let cluster = Cluster::start(3).await?;
+    let replica = Fault::ReplicaRemoved.victim(&cluster).await?;
+    let postmaster = cluster.member(&replica)?.postmaster_pid()?;
+    let postmaster = Process::of(postmaster).context("the postmaster runs")?;
+    let directory = cluster.member(&replica)?.postgres_directory();
+    std::fs::remove_dir_all(directory.join("global"))?;
+    std::fs::remove_file(directory.join("PG_VERSION"))?;
+    wait::until_true("PostgreSQL to be ended", WITHIN, || {
+        !postmaster.is_running()
+    })
+    .await?;
+    cluster
+        .ends_in_one_primary_and_all_streaming(WITHIN)
+        .await?;
+    cluster.finish();
+    Ok(())
+}
+
 /// What nobody else has goes with the directory; only the sidecar, which had it open, can still tell (P3).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_removed_directory_alone_had_is_told() -> anyhow::Result<()> {
     if netns::skipped("what_a_removed_directory_alone_had_is_told") {
         return Ok(());
     }
-    let mut cluster = Cluster::start_with(ClusterOptions::new(3).in_namespaces()).await?;
+    let cluster = Cluster::start_with(ClusterOptions::new(3).in_namespaces()).await?;
     let primary = cluster.primary().await?;
     let targets = cluster.read_write_except(&[&primary])?;
     let load = Load::start(LoadOptions::new(1, targets)).await?;
@@ -96,7 +117,7 @@ async fn what_a_removed_directory_alone_had_is_told() -> anyhow::Result<()> {
         network.cut(Cut::Replication(index, other))?;
     }
     load.advance(30, WITHIN).await?;
-    Fault::PrimaryRemoved.strike(&mut cluster, &primary).await?;
+    cluster.member(&primary)?.remove_postgres_directory()?;
     load.advance(30, WITHIN).await?;
     cluster.network.as_ref().context("no namespaces")?.heal()?;
     cluster.wait_healthy(WITHIN).await?;

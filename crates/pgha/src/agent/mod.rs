@@ -96,6 +96,10 @@ pub(crate) struct Agent {
     releases: Vec<JoinHandle<bool>>,
     /// The primary that ended last, until its data is replaced.
     ended: Option<Ended>,
+    /// This process has run PostgreSQL in the data directory.
+    ran: bool,
+    /// When data that cannot be used is looked at again.
+    data_look: Mono,
 }
 
 /// What was applied when the loop looked last.
@@ -148,6 +152,8 @@ impl Agent {
             noted_rewind: Arc::default(),
             releases: Vec::new(),
             ended: None,
+            ran: false,
+            data_look: Mono::ZERO,
         }
     }
 
@@ -173,6 +179,7 @@ impl Agent {
             while let Ok(event) = self.events.1.try_recv() {
                 self.take(event);
             }
+            self.inspect_unusable(now);
             let decision = self.decide();
             self.say(&decision);
             for action in &decision.actions {

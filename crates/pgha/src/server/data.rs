@@ -29,9 +29,11 @@ pub(crate) struct Found {
 
 impl Site {
     /// What lies in the data directory. Of a primary that ended a moment ago the end of WAL is read
-    /// too, also where its directory was removed. Runs programs: not for the runtime's threads.
-    pub(crate) fn inspect(&self, ended: Option<&Ended>) -> Found {
-        let mut data = self.look();
+    /// too, also where its directory was removed. `ran`: this process has run PostgreSQL there, so what
+    /// is left of a directory that is being removed is its own. Runs programs: not for the runtime's
+    /// threads.
+    pub(crate) fn inspect(&self, ended: Option<&Ended>, ran: bool) -> Found {
+        let mut data = self.look(ran);
         let mut gone = None;
         match (&mut data, ended) {
             (Data::Cluster(cluster), Some(ended)) if cluster.shutdown_lsn.is_none() => {
@@ -41,7 +43,9 @@ impl Site {
                     Err(error) => tracing::warn!(%error, "the end of WAL is not known"),
                 }
             }
-            (Data::Missing | Data::Unfinished, Some(ended)) => gone = self.end_of_gone(ended),
+            (Data::Missing | Data::Unfinished | Data::Unusable(_), Some(ended)) => {
+                gone = self.end_of_gone(ended);
+            }
             _ => {}
         }
         Found { data, gone }
@@ -62,7 +66,7 @@ impl Site {
         }
     }
 
-    fn look(&self) -> Data {
+    fn look(&self, ran: bool) -> Data {
         match Marker::stands(&self.layout.run_dir) {
             Ok(false) => {}
             Ok(true) => return Data::Unfinished,
@@ -81,6 +85,13 @@ impl Site {
         match found {
             DataDirectory::Missing | DataDirectory::Empty => Data::Missing,
             DataDirectory::OtherMajor { .. } => Data::Unusable(Reason::MajorVersionDiffers),
+            DataDirectory::NotPostgres { example } if ran => {
+                tracing::error!(
+                    example,
+                    "the data directory was removed in part and will be cloned"
+                );
+                Data::Unfinished
+            }
             DataDirectory::NotPostgres { .. } | DataDirectory::ForeignOwner { .. } => {
                 Data::Unusable(Reason::DataForeign)
             }
@@ -124,7 +135,7 @@ impl Site {
 
     /// The system identifier of the data directory, if there is a usable one.
     pub(crate) fn system_identifier(&self) -> Option<SystemIdentifier> {
-        match self.look() {
+        match self.look(false) {
             Data::Cluster(cluster) => Some(cluster.system_identifier),
             Data::Unknown | Data::Missing | Data::Unfinished | Data::Unusable(_) => None,
         }

@@ -26,6 +26,7 @@ impl Agent {
                 tracing::info!(pid, %epoch, primary, "PostgreSQL was started");
                 // What was started and is not wanted any more is stopped by the next decision.
                 self.local.has_started();
+                self.ran = true;
                 if self.busy.hurried {
                     self.hurry();
                 }

@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pgha_core::Lsn;
 use pgha_core::decide::{Data, Tree};
+use pgha_core::{Lsn, Mono};
 use pgha_guard::clock;
 
 use super::Event;
@@ -13,6 +13,8 @@ use crate::server::{Ended, Prober};
 
 /// A standby that ends by itself sooner than this after its start counts as one that did not start.
 const GOOD_RUN: Duration = Duration::from_secs(30);
+/// Between two looks at data that cannot be used.
+const UNUSABLE_LOOK: Duration = Duration::from_secs(5);
 
 impl Agent {
     /// A start that never answered, or ended soon, is a failed start; the next one waits.
@@ -58,20 +60,35 @@ impl Agent {
         })
     }
 
-    /// Looks into the data directory, away from the loop.
+    /// Looks into the data directory; what was known of it is void until then.
     pub(in crate::agent) fn inspect(&mut self) {
+        if self.look() {
+            self.local.data = Data::Unknown;
+        }
+    }
+
+    /// Whoever moves a directory away that is not the cluster's need not restart the sidecar as well.
+    pub(in crate::agent) fn inspect_unusable(&mut self, now: Mono) {
+        if matches!(self.local.data, Data::Unusable(_)) && now >= self.data_look {
+            self.look();
+        }
+    }
+
+    /// Begins to look, away from the loop, where nothing runs.
+    fn look(&mut self) -> bool {
         let Some(worker) = &self.parts.worker else {
-            return;
+            return false;
         };
         if !matches!(self.local.tree, Tree::Empty) {
-            return;
+            return false;
         }
-        self.local.data = Data::Unknown;
+        self.data_look = clock::now() + UNUSABLE_LOOK;
         let site = worker.site().clone();
         let events = self.events.0.clone();
-        let ended = self.ended.clone();
+        let (ended, ran) = (self.ended.clone(), self.ran);
         tokio::task::spawn_blocking(move || {
-            let _ = events.send(Event::Inspected(site.inspect(ended.as_ref())));
+            let _ = events.send(Event::Inspected(site.inspect(ended.as_ref(), ran)));
         });
+        true
     }
 }
