@@ -1,9 +1,13 @@
 //! What pgha promises, as functions over plain views: the simulator asks them after every step, and
 //! anything else that can see the same facts may ask them too.
 
+mod bound;
+
 use crate::gate::GateSetting;
 use crate::journal::{Cause, Evidence, JournalEntry, LostRange};
 use crate::{ClusterState, Epoch, Lsn, MemberName, Mono, StartKind, TimelineId};
+
+pub use bound::{LossBound, loss_bounded};
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +90,20 @@ pub enum Violation {
         epoch: Epoch,
         /// What the journal says.
         journaled: String,
+    },
+    /// P3.
+    #[error(
+        "P3 bound: epoch {epoch} lost the acknowledged write ending at {lsn} of epoch {written}, {why}"
+    )]
+    LostTooMuch {
+        /// The epoch that does not have it.
+        epoch: Epoch,
+        /// End of the write.
+        lsn: Lsn,
+        /// The epoch that it was acknowledged in.
+        written: Epoch,
+        /// What it is too far from.
+        why: String,
     },
     /// A restart, reinstatement or switchover loses nothing.
     #[error(

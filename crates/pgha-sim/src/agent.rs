@@ -111,6 +111,11 @@ impl World {
             fork_id: ForkId::from(format!("f{:x}", self.rng.random::<u64>())),
             at: String::new(),
         };
+        let unlimited = self.is(Mutant::LagUnchecked).then(|| {
+            let mut state = self.nodes[node].disk.state.clone();
+            state.settings.max_lag_on_failover = u64::MAX;
+            state
+        });
         let n = &mut self.nodes[node];
         let Some(sidecar) = &mut n.sidecar else {
             return;
@@ -119,7 +124,7 @@ impl World {
         let input = Input {
             me: &sidecar.me,
             now,
-            state: &n.disk.state,
+            state: unlimited.as_ref().unwrap_or(&n.disk.state),
             since: sidecar.since,
             raft: &sidecar.raft.view,
             local: &sidecar.local,

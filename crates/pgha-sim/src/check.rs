@@ -97,6 +97,8 @@ pub struct Acknowledged {
     pub epoch: Epoch,
     /// By whom.
     pub node: usize,
+    /// When.
+    pub at: Nanos,
     /// The first epoch without it.
     pub lost_in: Option<Epoch>,
 }

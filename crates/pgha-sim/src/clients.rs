@@ -119,6 +119,7 @@ impl World {
                 timeline: record.timeline,
                 epoch,
                 node,
+                at: self.now,
                 lost_in: None,
             };
             self.acknowledged.push(write);

@@ -19,7 +19,7 @@ pub const EVENTFUL: &str = "run with three changes of primary";
 /// a loss in an unknown epoch (one state machine decides both), of an epoch beyond belief (nobody lies), and
 /// the cause `promotion_failed` (a primary that holds its lease for a minute and neither opens nor gives
 /// up): these have tests of their own beside the code.
-const MET: [&str; 82] = [
+const MET: [&str; 83] = [
     "acknowledged write",
     "action Adopt",
     "action Assume",
@@ -61,6 +61,7 @@ const MET: [&str; 82] = [
     "job failed settle",
     "late commit",
     "loss judged",
+    "loss measured",
     "loss of destroyed data judged",
     "loss of watched data judged",
     "removed data noticed",

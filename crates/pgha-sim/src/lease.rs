@@ -107,6 +107,7 @@ impl World {
             adopted,
             held,
         };
+        self.tells(send, &renewal);
         let me = self.nodes[node].disk.raft_id;
         for (to, index) in membership.nodes {
             if !asked.contains(&to) {
@@ -153,6 +154,9 @@ impl World {
         let Some(by) = self.nodes[node].disk.raft_id else {
             return;
         };
+        if granted {
+            self.was_told(from, by, renewal.epoch, send);
+        }
         let message = Message::Answer {
             by,
             nonce: renewal.nonce,

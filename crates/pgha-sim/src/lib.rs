@@ -30,6 +30,7 @@ pub mod script;
 pub mod shrink;
 pub mod strike;
 pub mod time;
+pub mod told;
 pub mod tracked;
 pub mod wal;
 pub mod world;

@@ -99,7 +99,7 @@ impl World {
         let Some(data) = &self.nodes[node].disk.data else {
             return;
         };
-        let mut missing = Vec::new();
+        let (mut missing, mut times) = (Vec::new(), Vec::new());
         for write in &mut self.acknowledged {
             let there = data
                 .wal
@@ -111,12 +111,14 @@ impl World {
                 write.lost_in = None;
             } else if write.lost_in.is_none() {
                 write.lost_in = Some(epoch);
-                missing.push(MissingWrite {
+                let gone = MissingWrite {
                     end: write.end,
                     written: write.epoch,
                     timeline: write.timeline,
                     epoch,
-                });
+                };
+                times.push((gone, write.at));
+                missing.push(gone);
             }
         }
         if self.profile.synchronous && self.ordered_lines.is_empty() && !missing.is_empty() {
@@ -127,6 +129,7 @@ impl World {
             self.count("opening with loss");
             *self.counts.entry("lost write".to_owned()).or_default() += missing.len() as u64;
         }
+        self.check_bound(&times);
         let entry = self.truth.journal.iter().rev();
         let entry = entry.clone().find(|entry| entry.epoch == epoch);
         if let Some(entry) = entry.cloned() {

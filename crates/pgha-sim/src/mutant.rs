@@ -39,11 +39,13 @@ pub enum Mutant {
     OldIdVotes,
     /// An entry is acknowledged before it is flushed.
     AppendNotFlushed,
+    /// A replica is promoted however far it is behind.
+    LagUnchecked,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::GateNeverCloses,
         Self::GuardSleeps,
         Self::GrantorForgets,
@@ -62,5 +64,6 @@ impl Mutant {
         Self::TimelineReused,
         Self::OldIdVotes,
         Self::AppendNotFlushed,
+        Self::LagUnchecked,
     ];
 }

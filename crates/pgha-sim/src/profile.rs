@@ -1,5 +1,6 @@
 //! How a run is: what can break in it, and how often.
 
+use pgha_core::Settings;
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -30,6 +31,8 @@ pub struct Profile {
     /// Commits wait until every other data member has flushed them: `synchronous_standby_names` as a
     /// user may set it. Which members have to report for an election does not follow from it yet.
     pub synchronous: bool,
+    /// `max_lag_on_failover` of the cluster's first settings.
+    pub max_lag: u64,
     /// The kinds of fault that occur.
     pub kinds: Vec<Fault>,
 }
@@ -48,6 +51,7 @@ impl Profile {
             start_fails_percent: 0,
             removes_wal: false,
             synchronous: false,
+            max_lag: Settings::default().max_lag_on_failover,
             kinds: Vec::new(),
         }
     }
@@ -73,6 +77,11 @@ impl Profile {
             start_fails_percent: percent(rng, 10),
             removes_wal: rng.random_range(0..3) == 0,
             synchronous: rng.random_range(0..5) == 0,
+            // The default is more than a run writes.
+            max_lag: match rng.random_range(0..6) {
+                0 => rng.random_range(0..20_000),
+                _ => Settings::default().max_lag_on_failover,
+            },
             kinds: if kinds.is_empty() {
                 vec![Fault::NodeDies]
             } else {

@@ -17,6 +17,7 @@ use crate::plan::{self, Planned};
 use crate::profile::Profile;
 use crate::raft::{Entry, Raft};
 use crate::time::{Clock, MS, Nanos, SECOND};
+use crate::told::Told;
 
 /// More events at one moment than this mean that something never sleeps.
 const EVENTS_AT_ONCE_MAX: u32 = 10_000;
@@ -71,6 +72,8 @@ pub struct World {
     pub line_owner: Option<(usize, Epoch)>,
     /// Acknowledged writes.
     pub acknowledged: Vec<Acknowledged>,
+    /// What voters were told of it.
+    pub told: Told,
     /// Epochs that opened.
     pub opened: BTreeSet<Epoch>,
     /// No more faults.
@@ -142,6 +145,7 @@ impl World {
             ordered_lines: Vec::new(),
             line_owner: None,
             acknowledged: Vec::new(),
+            told: Told::default(),
             opened: BTreeSet::new(),
             healed: None,
             whole_since: None,
@@ -188,7 +192,10 @@ impl World {
             cluster_id: ClusterId::from("c1"),
             generation: Generation(1),
             members: self.listed(),
-            settings: Settings::default(),
+            settings: Settings {
+                max_lag_on_failover: self.profile.max_lag,
+                ..Settings::default()
+            },
             replication_secret: Secret::default(),
         }
     }

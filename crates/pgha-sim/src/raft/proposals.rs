@@ -28,10 +28,13 @@ impl World {
             return;
         }
         sidecar.raft.proposal = Some((number, now));
+        let nonce = sidecar.me.nonce;
         if matches!(command, Command::Revoke(_)) {
             sidecar.since.proposed = Some(now);
         }
-        let nonce = sidecar.me.nonce;
+        if let Command::Primary(primary) = &command {
+            self.notes_election(node, primary);
+        }
         let delay = self.span(1, 15);
         let proposal = Proposal {
             by: node,
@@ -98,6 +101,7 @@ impl World {
         if let Command::Primary(primary) = &command {
             self.count(&format!("primary by {:?}", primary.kind));
             self.check_election(primary, &before);
+            self.notes_promotion(primary);
             if primary.kind == StartKind::Promotion {
                 self.twin_of(&primary.node);
             }
