@@ -5,7 +5,9 @@ mod bound;
 
 use crate::gate::GateSetting;
 use crate::journal::{Cause, Evidence, JournalEntry, LostRange};
-use crate::{ClusterState, Epoch, Lsn, MemberName, Mono, StartKind, TimelineId};
+use crate::{
+    ClusterState, Epoch, Generation, Lsn, MemberName, Mono, RaftId, StartKind, TimelineId,
+};
 
 pub use bound::{LossBound, loss_bounded};
 
@@ -117,6 +119,14 @@ pub enum Violation {
         /// End of the write.
         lsn: Lsn,
     },
+    /// P9.
+    #[error("P9 quorum: raft id {raft_id} was ruled out by generation {generation} and votes")]
+    RuledOutVotes {
+        /// Whose vote it was.
+        raft_id: RaftId,
+        /// The generation that goes on without it.
+        generation: Generation,
+    },
     /// P8.
     #[error(
         "P8 marker: {member} started PostgreSQL on data that a clone or rewind has not finished"
@@ -202,6 +212,21 @@ pub fn order(before: &ClusterState, after: &ClusterState) -> Result<(), Violatio
         }
     }
     Ok(())
+}
+
+/// P9: nobody votes by an id that was ruled out when the quorum was recovered.
+pub fn quorum<'a>(
+    state: &ClusterState,
+    voters: impl IntoIterator<Item = &'a RaftId>,
+) -> Result<(), Violation> {
+    let mut voters = voters.into_iter();
+    match voters.find(|id| state.ruled_out.contains(id)) {
+        Some(raft_id) => Err(Violation::RuledOutVotes {
+            raft_id: *raft_id,
+            generation: state.generation,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// How a PostgreSQL is about to become primary.

@@ -24,6 +24,9 @@ impl World {
         if self.nodes[node].disk.raft_id.is_none() {
             return self.asks_for_place(node);
         }
+        if self.is_ruled_out_at_start(node) {
+            return self.asks_for_place(node);
+        }
         let nonce = Nonce(self.fresh_id());
         self.trace(Some(node), || format!("sidecar starts as {nonce}"));
         let now = self.nodes[node].now(self.now);
@@ -83,7 +86,10 @@ impl World {
             let again = self.empty_leftovers(node);
             return self.sidecar_in(node, again, NodeEvent::LeftoversGone(nonce));
         }
-        if let Some(sidecar) = &mut self.nodes[node].sidecar {
+        // It may have been seen already, and something else have been started since.
+        if let Some(sidecar) = &mut self.nodes[node].sidecar
+            && sidecar.local.tree == Tree::Unknown
+        {
             sidecar.local.tree = Tree::Empty;
         }
         self.examine(node);

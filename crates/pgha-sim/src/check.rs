@@ -5,7 +5,7 @@ use std::mem::Discriminant;
 
 use pgha_core::command::Primary;
 use pgha_core::invariant::{self, Violation};
-use pgha_core::{ClusterState, Epoch, Lsn, Phase, TimelineId};
+use pgha_core::{ClusterState, Epoch, Generation, Lsn, Phase, TimelineId};
 
 use crate::time::{MS, Nanos};
 use crate::world::World;
@@ -36,6 +36,14 @@ pub enum Failure {
         has: usize,
         /// So many were committed.
         committed: usize,
+    },
+    /// A quorum of a generation that is over (P9).
+    #[error("{member} leads generation {generation}, which is over")]
+    OldGenerationLeads {
+        /// Who.
+        member: String,
+        /// Which.
+        generation: Generation,
     },
     /// A write was acknowledged behind the back of the next primary.
     #[error("{member} acknowledged a write of epoch {epoch} when epoch {opened} was open")]

@@ -19,7 +19,7 @@ pub const EVENTFUL: &str = "run with three changes of primary";
 /// a loss in an unknown epoch (one state machine decides both), of an epoch beyond belief (nobody lies), and
 /// the cause `promotion_failed` (a primary that holds its lease for a minute and neither opens nor gives
 /// up): these have tests of their own beside the code.
-const MET: [&str; 83] = [
+const MET: [&str; 87] = [
     "acknowledged write",
     "action Adopt",
     "action Assume",
@@ -79,6 +79,7 @@ const MET: [&str; 83] = [
     "primary by Restart",
     "promotion by hand",
     "proposal without quorum",
+    "quorum recovered",
     "raft leader elected",
     "receiver attached",
     "refusal Epoch",
@@ -100,6 +101,9 @@ const MET: [&str; 83] = [
     "revoke released",
     "revoke switchover",
     "rewind",
+    "ruled out member asks for a place",
+    "store ruled out at a start",
+    "store ruled out while it was used",
     "store wiped",
     "wiped member taken back",
     EVENTFUL,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pgha_core::decide::StopMode;
 use pgha_core::lease::Renewal;
 use pgha_core::report::{MemberReport, ReleaseNote};
-use pgha_core::{Command, Epoch, Nonce, RaftId};
+use pgha_core::{Command, Epoch, Generation, Nonce, RaftId};
 
 use crate::fault::Fault;
 use crate::node::ReleaseSecret;
@@ -39,6 +39,8 @@ pub enum Event {
     Mend(crate::fault::Mend),
     /// Everything is mended.
     Heal,
+    /// An operator goes on with this member alone, or tries so often again.
+    Recover(usize, u32),
 }
 
 /// A client's session with a commit that it waits for.
@@ -92,8 +94,10 @@ pub enum NodeEvent {
     Apply(Nonce),
     /// A step of a job.
     Job(Nonce, u64, u8),
-    /// A message arrives.
-    Receive(usize, Box<Message>),
+    /// A message arrives, with the generation that its sender was of.
+    Receive(usize, Generation, Box<Message>),
+    /// A call was refused for this later generation.
+    GenerationTold(Nonce, Generation),
     /// The data directory was read.
     Examined(Nonce),
     /// The sidecar sees that the data directory is gone.

@@ -53,11 +53,13 @@ pub enum Fault {
     DiskStalls,
     /// A node loses power, and its Raft store with it.
     StoreWiped,
+    /// Most members are lost, and an operator goes on with one that is left.
+    QuorumLost,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::SidecarDies,
         Self::SidecarDiesDeciding,
         Self::NodeDiesDeciding,
@@ -83,6 +85,7 @@ impl Fault {
         Self::GuardFreezes,
         Self::DiskStalls,
         Self::StoreWiped,
+        Self::QuorumLost,
     ];
 }
 

@@ -1,7 +1,7 @@
 //! The cluster's line as it truly is: who writes it, who leaves it, what acknowledged writes it lacks.
 
 use pgha_core::invariant::{self, MissingWrite, Violation};
-use pgha_core::journal::{Cause, JournalEntry};
+use pgha_core::journal::JournalEntry;
 use pgha_core::{Epoch, StartKind};
 
 use crate::check::Failure;
@@ -10,11 +10,7 @@ use crate::world::World;
 impl World {
     /// An operator who accepts the loss may decide for another line.
     pub(crate) fn order_moves_line(&mut self, entry: &JournalEntry) {
-        let Cause::OperatorFailover {
-            target,
-            allow_data_loss: true,
-        } = &entry.cause
-        else {
+        let Some(target) = entry.cause.accepts_loss_for() else {
             return;
         };
         let node = self

@@ -97,6 +97,9 @@ impl World {
         if self.nodes[node].up {
             return;
         }
+        if self.is_kept_off(node) {
+            return self.mend_in(200, 400, Mend::Boot(node));
+        }
         let reading = self.rng.random_range(0..10 * SECOND);
         let rate = self.rng.random_range(-1000..=1000);
         let n = &mut self.nodes[node];
@@ -127,6 +130,7 @@ impl World {
             }
             self.nodes[node].apply_slow = false;
             self.nodes[node].disk_stalls = false;
+            self.nodes[node].lost = false;
             self.boot(node);
             if self.nodes[node].sidecar.is_none() {
                 self.sidecar_in(node, 100 * MS, NodeEvent::SidecarStarts);

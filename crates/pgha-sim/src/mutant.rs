@@ -41,11 +41,13 @@ pub enum Mutant {
     AppendNotFlushed,
     /// A replica is promoted however far it is behind.
     LagUnchecked,
+    /// Nobody looks at the generation of a call, nor asks for it before he votes.
+    OldGenerationVotes,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::GateNeverCloses,
         Self::GuardSleeps,
         Self::GrantorForgets,
@@ -65,5 +67,6 @@ impl Mutant {
         Self::OldIdVotes,
         Self::AppendNotFlushed,
         Self::LagUnchecked,
+        Self::OldGenerationVotes,
     ];
 }

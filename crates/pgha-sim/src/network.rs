@@ -1,10 +1,12 @@
 //! The network between sidecars: delays, drops, duplicates, reorders and cuts.
 
+use pgha_core::Generation;
 use pgha_core::decide::Heard;
 use pgha_core::report::MemberReport;
 use rand::Rng;
 
 use crate::event::{Message, NodeEvent};
+use crate::mutant::Mutant;
 use crate::time::{MS, Nanos};
 use crate::world::World;
 
@@ -28,7 +30,8 @@ impl World {
             }
             let delay = self.transit();
             let message = Box::new(message.clone());
-            self.sidecar_in(to, delay, NodeEvent::Receive(from, message));
+            let generation = self.nodes[from].disk.generation;
+            self.sidecar_in(to, delay, NodeEvent::Receive(from, generation, message));
         }
     }
 
@@ -72,8 +75,22 @@ impl World {
         }
     }
 
-    /// A message arrives.
-    pub fn receive(&mut self, node: usize, from: usize, message: Message) {
+    /// A call is taken from somebody of the same generation only, and both learn of the later one.
+    pub fn called(&mut self, node: usize, from: usize, generation: Generation, message: Message) {
+        let mine = self.nodes[node].disk.generation;
+        if generation == mine || self.is(Mutant::OldGenerationVotes) {
+            return self.receive(node, from, message);
+        }
+        if generation > mine {
+            return self.heard_generation(node, generation);
+        }
+        if let (false, Some(nonce)) = (self.cut[node][from], self.nonce(from)) {
+            let delay = self.transit();
+            self.sidecar_in(from, delay, NodeEvent::GenerationTold(nonce, mine));
+        }
+    }
+
+    fn receive(&mut self, node: usize, from: usize, message: Message) {
         match message {
             Message::Renewal { to, send, renewal } => {
                 // Every call names whom it is for, and nobody answers for somebody else.

@@ -6,7 +6,7 @@ use pgha_core::decide::{Heard, JobKind, Local, Me, RaftView, Since, StopMode, Wh
 use pgha_core::gate::GateSetting;
 use pgha_core::lease::{Deadlines, Grantor, Hold, Holder};
 use pgha_core::report::{MemberReport, ReleaseNote};
-use pgha_core::{ClusterState, Epoch, MemberKind, MemberName, Mono, RaftId};
+use pgha_core::{ClusterState, Epoch, Generation, MemberKind, MemberName, Mono, RaftId};
 
 use crate::event::Event;
 use crate::raft::Tail;
@@ -57,11 +57,15 @@ pub struct Node {
     pub apply_slow: bool,
     /// Nothing reaches the disk of its Raft store.
     pub disk_stalls: bool,
+    /// It stays without power until somebody has gone on without it.
+    pub lost: bool,
 }
 
 /// What survives a crash of the node.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
+    /// Of the cluster that its store is for.
+    pub generation: Generation,
     /// Its name in the Raft group; none while it has no place there.
     pub raft_id: Option<RaftId>,
     /// Its store's name: another one once the store was lost.

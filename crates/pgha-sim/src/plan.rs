@@ -36,6 +36,10 @@ pub fn draw(seed: u64, profile: &Profile) -> Vec<Planned> {
         });
         at += rng.random_range(1..=2 * profile.pause_ms) * MS;
     }
+    if let Some(at) = profile.quorum_lost.filter(|at| *at < profile.chaos) {
+        let (fault, luck) = (Fault::QuorumLost, rng.random());
+        plan.push(Planned { at, fault, luck });
+    }
     plan
 }
 

@@ -33,6 +33,8 @@ pub struct Profile {
     pub synchronous: bool,
     /// `max_lag_on_failover` of the cluster's first settings.
     pub max_lag: u64,
+    /// When most members are lost for ever, where they are.
+    pub quorum_lost: Option<Nanos>,
     /// The kinds of fault that occur.
     pub kinds: Vec<Fault>,
 }
@@ -52,6 +54,7 @@ impl Profile {
             removes_wal: false,
             synchronous: false,
             max_lag: Settings::default().max_lag_on_failover,
+            quorum_lost: None,
             kinds: Vec::new(),
         }
     }
@@ -60,6 +63,8 @@ impl Profile {
     pub fn draw(rng: &mut StdRng) -> Self {
         let kinds: Vec<Fault> = Fault::ALL
             .into_iter()
+            // Once a run at most, and planned by itself.
+            .filter(|fault| *fault != Fault::QuorumLost)
             .filter(|_| rng.random_range(0..100) < 50)
             .collect();
         let calm = rng.random_range(0..3) == 0;
@@ -78,10 +83,11 @@ impl Profile {
             removes_wal: rng.random_range(0..3) == 0,
             synchronous: rng.random_range(0..5) == 0,
             // The default is more than a run writes.
-            max_lag: match rng.random_range(0..6) {
-                0 => rng.random_range(0..20_000),
+            max_lag: match rng.random_range(0..3) {
+                0 => rng.random_range(0..10_000),
                 _ => Settings::default().max_lag_on_failover,
             },
+            quorum_lost: (rng.random_range(0..6) == 0).then(|| rng.random_range(4..30) * SECOND),
             kinds: if kinds.is_empty() {
                 vec![Fault::NodeDies]
             } else {

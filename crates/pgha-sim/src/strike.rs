@@ -57,6 +57,7 @@ impl World {
                 self.mend_in(200, 6000, Mend::Disk(node));
             }
             Fault::StoreWiped => self.wipe_store(node),
+            Fault::QuorumLost => self.lose_quorum(),
         }
     }
 

@@ -174,6 +174,7 @@ impl World {
     fn begin(&mut self) {
         let create = Command::Create(self.create());
         let _ = self.truth.apply(2, &create);
+        self.raft.generation = self.truth.generation;
         self.form();
         self.raft.log.push(Entry::Command(create));
         for node in 0..self.nodes.len() {
@@ -230,6 +231,7 @@ impl World {
             Event::Planned(number) => self.planned(number),
             Event::Mend(mend) => self.mend(mend),
             Event::Heal => self.heal(),
+            Event::Recover(node, tries) => self.recovery_ordered(node, tries),
         }
     }
 
@@ -260,7 +262,12 @@ impl World {
         };
         let me = sidecar.me.nonce;
         match what {
-            NodeEvent::Receive(from, message) => self.receive(node, from, *message),
+            NodeEvent::Receive(from, generation, message) => {
+                self.called(node, from, generation, *message);
+            }
+            NodeEvent::GenerationTold(nonce, newer) if nonce == me => {
+                self.heard_generation(node, newer);
+            }
             NodeEvent::GuardMissed(id) => self.guard_missed(node, id),
             NodeEvent::LeftoversGone(nonce) if nonce == me => self.leftovers_gone(node),
             NodeEvent::Wake(nonce, wake) if nonce == me && sidecar.wake == wake => {
@@ -387,6 +394,7 @@ fn node(index: usize, witness: bool, rng: &mut StdRng) -> Node {
         sidecar_frozen: false,
         deferred: Vec::new(),
         disk: Disk {
+            generation: Generation(1),
             store: format!("s{index}"),
             ..Disk::default()
         },
@@ -401,5 +409,6 @@ fn node(index: usize, witness: bool, rng: &mut StdRng) -> Node {
         thawed: 0,
         apply_slow: false,
         disk_stalls: false,
+        lost: false,
     }
 }

@@ -106,6 +106,8 @@ mod tests {
             (entry.epoch, entry.cause.code()),
             (Epoch(5), "quorum_recovered")
         );
+        let votes = |id| crate::invariant::quorum(&state, &[RaftId(1), RaftId(id)]);
+        assert!(votes(4).is_ok() && votes(2).is_err());
         // A second time, too: the quorum of the new generation may be lost as well.
         state.apply(10, &order(3, 6, "n1")).unwrap();
         assert_eq!(state.generation, Generation(3));

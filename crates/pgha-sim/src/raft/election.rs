@@ -81,6 +81,11 @@ impl World {
     /// `node` wins the next term.
     pub fn elect(&mut self, node: usize) {
         self.count("raft leader elected");
+        let generation = self.nodes[node].disk.generation;
+        if generation < self.raft.generation {
+            let member = self.nodes[node].name.to_string();
+            return self.fail(Failure::OldGenerationLeads { member, generation });
+        }
         if self.nodes[node].disk.stored < self.raft.log.len() {
             let member = self.nodes[node].name.to_string();
             let (has, committed) = (self.nodes[node].disk.stored, self.raft.log.len());

@@ -19,13 +19,21 @@ impl World {
         };
         let name = self.nodes[node].name.clone();
         let store = StoreId::from(self.nodes[node].disk.store.clone());
-        let Some(known) = self.nodes[leader].disk.state.members.get(&name).cloned() else {
+        let state = &self.nodes[leader].disk.state;
+        let Some(known) = state.members.get(&name).cloned() else {
             return;
         };
+        let ruled_out = state.is_ruled_out(&known);
         if known.store_id == store {
             self.count("wiped member taken back");
-            self.nodes[node].disk.raft_id = Some(known.raft_id);
+            let generation = self.nodes[leader].disk.generation;
+            let disk = &mut self.nodes[node].disk;
+            disk.raft_id = Some(known.raft_id);
+            disk.generation = generation;
             return;
+        }
+        if ruled_out {
+            self.count("ruled out member asks for a place");
         }
         let ids = self.nodes[leader].disk.state.members.values();
         let ids = ids.map(|member| member.raft_id);
@@ -48,19 +56,33 @@ impl World {
     /// The Raft store is gone, with all that was promised in it. At most one at a time: more is for an
     /// operator, and what a quorum stored has to be on somebody's disk.
     pub(crate) fn wipe_store(&mut self, node: usize) {
-        let complete = (0..self.nodes.len()).all(|other| {
-            let id = self.nodes[other].disk.raft_id;
-            let membership = self.effective(other);
-            id.zip(membership)
-                .is_some_and(|(id, m)| m.sets.len() == 1 && m.sets[0].contains(&id))
-        });
-        if !complete || self.nodes.len() < 3 || !self.nodes[node].up {
+        if !self.everybody_votes() || self.nodes.len() < 3 || !self.nodes[node].up {
             return;
         }
         self.die(node, true);
         self.count("store wiped");
+        self.forget_store(node);
+        if !self.is(Mutant::OldIdVotes) {
+            self.nodes[node].disk.raft_id = None;
+        }
+        self.chronicle(node, || "its Raft store is gone".to_owned());
+    }
+
+    /// Whether everybody has a vote by what he has stored, in the generation that goes on.
+    pub(super) fn everybody_votes(&self) -> bool {
+        (0..self.nodes.len()).all(|node| {
+            let disk = &self.nodes[node].disk;
+            let votes = disk
+                .raft_id
+                .zip(self.effective(node))
+                .is_some_and(|(id, m)| m.sets.len() == 1 && m.sets[0].contains(&id));
+            votes && disk.generation == self.raft.generation
+        })
+    }
+
+    /// A new store.
+    pub(super) fn forget_store(&mut self, node: usize) {
         let store = format!("s{}", self.fresh_id());
-        let votes = self.is(Mutant::OldIdVotes);
         let disk = &mut self.nodes[node].disk;
         disk.adopted = pgha_core::Epoch::NONE;
         disk.term = 0;
@@ -69,10 +91,6 @@ impl World {
         disk.state = pgha_core::ClusterState::default();
         disk.tail = None;
         disk.store = store;
-        if !votes {
-            disk.raft_id = None;
-        }
-        self.chronicle(node, || "its Raft store is gone".to_owned());
     }
 
     /// What each node is at the start.

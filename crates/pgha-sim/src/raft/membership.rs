@@ -183,12 +183,22 @@ impl World {
         }
     }
 
+    /// Whether a learner has promised the primary its support, where there is a primary.
+    fn supports_primary(&self, leader: usize, learner: usize) -> bool {
+        let Some(record) = self.nodes[leader].disk.state.primary() else {
+            return true;
+        };
+        let sidecar = self.nodes[learner].sidecar.as_ref();
+        sidecar.is_some_and(|s| s.grantor.flush_lsn(record.epoch).is_some())
+    }
+
     fn next_membership(&mut self, leader: usize) -> Option<Membership> {
         let mut next = self.effective(leader)?;
         let state = &self.nodes[leader].disk.state;
         let wanted: BTreeMap<RaftId, MemberName> = state
             .members
             .iter()
+            .filter(|(_, member)| !state.is_ruled_out(member))
             .map(|(name, member)| (member.raft_id, name.clone()))
             .collect();
         if next.sets.len() > 1 {
@@ -201,6 +211,10 @@ impl World {
             let node = self.index_of(name)?;
             if next.nodes.insert(*id, node).is_some() {
                 if self.nodes[node].disk.stored < self.raft.log.len() {
+                    return None;
+                }
+                // The vote of a second voter of two is one that the primary needs at once.
+                if !self.supports_primary(leader, node) && !self.chance(1) {
                     return None;
                 }
                 let mut voters = next.sets[0].clone();

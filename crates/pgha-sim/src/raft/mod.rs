@@ -7,11 +7,12 @@ mod election;
 mod members;
 mod membership;
 mod proposals;
+mod recovery;
 mod view;
 
 use std::collections::BTreeSet;
 
-use pgha_core::{Command, RaftId};
+use pgha_core::{Command, Generation, RaftId};
 
 pub use membership::{Membership, Tail};
 
@@ -40,6 +41,8 @@ pub struct Raft {
     memberships: Vec<(usize, Membership)>,
     /// The newest term.
     pub term: u64,
+    /// The generation of the cluster.
+    pub generation: Generation,
     /// Its leader.
     pub leader: Option<usize>,
     /// Since when that one cannot lead.
@@ -93,6 +96,7 @@ impl World {
     fn reached_by(&self, node: usize) -> impl Iterator<Item = usize> {
         (0..self.nodes.len())
             .filter(move |other| self.nodes[*other].sidecar_runs() && self.linked(node, *other))
+            .filter(move |other| self.same_generation(node, *other))
     }
 
     fn ids(&self, nodes: impl Iterator<Item = usize>) -> BTreeSet<RaftId> {

@@ -80,6 +80,10 @@ impl World {
             Entry::Command(command) => command.clone(),
             Entry::Voters(membership) => {
                 let sets = membership.sets.clone();
+                for voters in &sets {
+                    let checked = invariant::quorum(&self.truth, voters);
+                    self.check(checked);
+                }
                 return self.trace(None, || format!("committed {index}: voters {sets:?}"));
             }
         };

@@ -63,6 +63,8 @@ pub(super) enum Order {
         allow_data_loss: bool,
     },
     Set(String, String),
+    /// `quorum recover` on this member.
+    RecoverQuorum(Who),
     /// Everything is mended.
     Heal,
     /// What became of the acknowledged writes.

@@ -93,6 +93,7 @@ fn parse_order(words: &[&str]) -> Option<Order> {
             allow_data_loss: true,
         },
         ["set", key, value] => Order::Set(own(key), own(value)),
+        ["recover", "quorum", "on", who] => Order::RecoverQuorum(own(who)),
         ["heal"] => Order::Heal,
         ["writes"] => Order::Writes,
         _ => return None,

@@ -140,6 +140,14 @@ impl Stage {
                     self.world.unhang(node, id);
                 }
             }
+            Order::RecoverQuorum(who) => {
+                let node = self.who(&who)?;
+                let refused = self.world.recover_quorum(node).err();
+                return Ok(refused
+                    .map(|why| format!("refused: {why}"))
+                    .into_iter()
+                    .collect());
+            }
             Order::Lead(who) => self.world.raft.transfer = Some(self.who(&who)?),
             Order::Switchover(to) => {
                 let target = to.map(|who| self.who(&who)).transpose()?;
