@@ -63,6 +63,16 @@ pub enum Failure {
         /// How many.
         lost: usize,
     },
+    /// The same, on one of those who had it.
+    #[error(
+        "{member} accepts connections without {lost} writes that every data member had flushed"
+    )]
+    SynchronousDataLost {
+        /// Who.
+        member: String,
+        /// How many.
+        lost: usize,
+    },
     /// Somebody never sleeps.
     #[error("spins at one moment: {event}")]
     Spins {

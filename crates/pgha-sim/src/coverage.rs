@@ -19,7 +19,7 @@ pub const EVENTFUL: &str = "run with three changes of primary";
 /// a loss in an unknown epoch (one state machine decides both), of an epoch beyond belief (nobody lies), and
 /// the cause `promotion_failed` (a primary that holds its lease for a minute and neither opens nor gives
 /// up): these have tests of their own beside the code.
-const MET: [&str; 87] = [
+const MET: [&str; 88] = [
     "acknowledged write",
     "action Adopt",
     "action Assume",
@@ -105,6 +105,7 @@ const MET: [&str; 87] = [
     "store ruled out at a start",
     "store ruled out while it was used",
     "store wiped",
+    "synchronous data judged",
     "wiped member taken back",
     EVENTFUL,
 ];

@@ -266,7 +266,9 @@ impl World {
             }));
         }
         // The pages are as new as the source; the WAL between its checkpoint and them is copied or not.
-        copy.consistent_at = copy.end();
+        if !self.is(Mutant::RewoundAnswersEarly) {
+            copy.consistent_at = copy.end();
+        }
         copy.rewound = Some(epoch);
         if self.chance(50) {
             let redo = copy.redo;

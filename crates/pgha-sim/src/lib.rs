@@ -29,6 +29,7 @@ pub mod run;
 pub mod script;
 pub mod shrink;
 pub mod strike;
+pub mod synchronous;
 pub mod time;
 pub mod told;
 pub mod tracked;

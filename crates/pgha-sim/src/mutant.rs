@@ -41,13 +41,15 @@ pub enum Mutant {
     AppendNotFlushed,
     /// A replica is promoted however far it is behind.
     LagUnchecked,
+    /// Rewound data answers before it has replayed the WAL up to what its pages hold.
+    RewoundAnswersEarly,
     /// Nobody looks at the generation of a call, nor asks for it before he votes.
     OldGenerationVotes,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::GateNeverCloses,
         Self::GuardSleeps,
         Self::GrantorForgets,
@@ -67,6 +69,7 @@ impl Mutant {
         Self::OldIdVotes,
         Self::AppendNotFlushed,
         Self::LagUnchecked,
+        Self::RewoundAnswersEarly,
         Self::OldGenerationVotes,
     ];
 }

@@ -83,6 +83,7 @@ impl World {
             data.redo = data.end();
         }
         self.trace(Some(node), || "PostgreSQL is ready".to_owned());
+        self.check_synchronous(node);
         self.written(node);
         self.probe_soon(node);
     }
