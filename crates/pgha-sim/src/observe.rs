@@ -6,6 +6,7 @@ use pgha_core::report::SlotReport;
 
 use crate::event::NodeEvent;
 use crate::mutant::Mutant;
+use crate::wal::DataDirectory;
 use crate::world::World;
 
 impl World {
@@ -71,6 +72,7 @@ impl World {
     pub fn examine(&mut self, node: usize) {
         let unseen = self.is(Mutant::MarkerUnseen);
         let promotion_unseen = self.is(Mutant::HandPromotionUnseen);
+        let kept = self.others_keep_line(node);
         let n = &mut self.nodes[node];
         let Some(sidecar) = &mut n.sidecar else {
             return;
@@ -79,12 +81,21 @@ impl World {
             return;
         }
         let reads_end = sidecar.reads_end && n.postgres.is_none();
-        if n.postgres.is_none()
-            && std::mem::take(&mut n.removal)
-            && let Some(data) = n.disk.data.take().filter(|_| reads_end)
-        {
-            sidecar.local.finds_gone(data.timeline(), data.end());
-            n.end_held = true;
+        let end_of = |data: &DataDirectory| (data.timeline(), data.end());
+        let mut end = n.disk.data.as_ref().filter(|_| reads_end).map(end_of);
+        if n.postgres.is_none() && n.removal {
+            // The last copy may have been given up meanwhile, and there is no way back from that.
+            n.removal = false;
+            if kept {
+                n.disk.data = None;
+                n.end_held = end.is_some();
+            }
+        } else if sidecar.local.start_failures.count > 0 {
+            let data = n.disk.data.as_ref();
+            let own = n.disk.state.journal.iter().rev();
+            let own = own.clone().find(|e| e.primary.as_ref() == Some(&n.name));
+            let timeline = own.filter(|e| e.opened).and_then(|e| e.timeline);
+            end = end.or_else(|| data.zip(timeline).and_then(|(data, t)| data.end_on(t)));
         }
         let found = match &n.disk.data {
             _ if n.disk.marker && !unseen => Data::Unfinished,
@@ -102,6 +113,9 @@ impl World {
             }),
         };
         sidecar.local.finds(found);
+        if let Some((timeline, end)) = end {
+            sidecar.local.finds_end(timeline, end);
+        }
     }
 
     /// Something is worth a probe.

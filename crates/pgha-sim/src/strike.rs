@@ -6,6 +6,7 @@ use rand::Rng;
 use crate::event::{Event, Layer, NodeEvent};
 use crate::fault::{Fault, Mend};
 use crate::time::Nanos;
+use crate::wal::DataDirectory;
 use crate::world::World;
 
 impl World {
@@ -228,18 +229,13 @@ impl World {
 
     /// At most one directory a run, and never the last.
     pub(crate) fn wipe(&mut self, node: usize, sidecar_lives: bool) {
-        let others = (0..self.nodes.len()).filter(|other| {
-            let n = &self.nodes[*other];
-            let receiver = n.postgres.as_ref().and_then(|p| p.receiver.as_ref());
+        let kept = (0..self.nodes.len()).any(|other| {
+            let receiver = self.nodes[other].postgres.as_ref();
+            let receiver = receiver.and_then(|p| p.receiver.as_ref());
             let streams = receiver.is_some_and(|r| r.attached.is_some());
-            let serves = self.line_owner.is_some_and(|(owner, _)| owner == *other);
-            // Promoted by hand since, it is nobody's line.
-            let data = n.disk.data.as_ref();
-            let on_line =
-                data.is_some_and(|data| self.line.get(data.wal.len() - 1) == Some(&data.chain()));
-            *other != node && !n.disk.marker && on_line && (streams || serves)
+            let serves = self.line_owner.is_some_and(|(owner, _)| owner == other);
+            other != node && self.is_on_line(other) && (streams || serves)
         });
-        let kept = others.count() > 0;
         let n = &self.nodes[node];
         if !kept || !n.up || self.nodes.iter().any(|n| n.wiped) || self.opened.is_empty() {
             return;
@@ -252,6 +248,18 @@ impl World {
         n.wiped = true;
         n.disk.data = None;
         n.disk.marker = false;
+    }
+
+    /// Whether somebody else has data of the cluster's line.
+    pub(crate) fn others_keep_line(&self, node: usize) -> bool {
+        (0..self.nodes.len()).any(|other| other != node && self.is_on_line(other))
+    }
+
+    /// Promoted by hand since, it is nobody's line.
+    fn is_on_line(&self, node: usize) -> bool {
+        let disk = &self.nodes[node].disk;
+        let is = |data: &DataDirectory| self.line.get(data.wal.len() - 1) == Some(&data.chain());
+        !disk.marker && disk.data.as_ref().is_some_and(is)
     }
 
     /// The directory is removed under a running primary. False where there is none, or nobody to see it.

@@ -105,6 +105,13 @@ impl DataDirectory {
         self.wal.last().map_or(Lsn::ZERO, |record| record.end)
     }
 
+    /// End of its last record on that timeline, if there is one.
+    pub fn end_on(&self, timeline: TimelineId) -> Option<(TimelineId, Lsn)> {
+        let on = |record: &&Record| record.timeline == timeline;
+        let last = self.wal.iter().rev().find(on)?;
+        Some((timeline, last.end))
+    }
+
     /// Timeline of its last record.
     pub fn timeline(&self) -> TimelineId {
         self.wal.last().map_or(TimelineId(1), |r| r.timeline)

@@ -35,7 +35,8 @@ pub struct Local {
     pub settled: Option<Position>,
     /// The data directory went under the PostgreSQL that runs, or ran last.
     pub removed: bool,
-    /// Where the WAL of the primary ended that this process ran last, and whose data is gone.
+    /// Where the WAL of the primary ended that this member ran last, where no PostgreSQL can tell any
+    /// more: its data is gone, or does not start.
     pub gone: Option<(TimelineId, Lsn)>,
     /// The epoch to whose primary the data was rewound, until it has been replayed.
     pub rewound: Option<Epoch>,

@@ -176,9 +176,12 @@ impl Local {
         self.removed = matches!(self.tree, Tree::Standby { .. } | Tree::Primary { .. });
     }
 
-    /// The data of the primary that ended is gone; its newest WAL was held open, and ends there.
-    pub fn finds_gone(&mut self, timeline: TimelineId, end: Lsn) {
-        self.gone = Some((timeline, end));
+    /// The WAL of the primary that ended last ends there, as its files say.
+    pub fn finds_end(&mut self, timeline: TimelineId, end: Lsn) {
+        let will_tell = matches!(self.data, Data::Cluster(_)) && self.start_failures.count == 0;
+        if !will_tell {
+            self.gone = Some((timeline, end));
+        }
     }
 
     /// A job begins.

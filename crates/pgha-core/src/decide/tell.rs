@@ -54,26 +54,30 @@ pub fn report(input: &Input<'_>, why: &Why) -> Option<MemberReport> {
 
 /// The first of what the journal does not have yet.
 fn lost(input: &Input<'_>) -> Option<(Epoch, LostRange)> {
-    let told = |(epoch, range): &(Epoch, LostRange)| {
-        input.state.has_journaled(*epoch, range, &input.me.name)
-    };
-    let all = [
-        about_to_be_lost(input),
-        lost_with_data(input),
-        input.local.lost,
-    ];
-    all.into_iter().flatten().find(|lost| !told(lost))
+    let known = input.local.lost.filter(|lost| !told(input, lost));
+    untold(input).or(known)
+}
+
+/// What the journal does not have yet of what only this member knows, and knows from data that it is
+/// about to give up.
+pub(super) fn untold(input: &Input<'_>) -> Option<(Epoch, LostRange)> {
+    let all = [about_to_be_lost(input), lost_with_data(input)];
+    all.into_iter().flatten().find(|lost| !told(input, lost))
+}
+
+fn told(input: &Input<'_>, (epoch, range): &(Epoch, LostRange)) -> bool {
+    input.state.has_journaled(*epoch, range, &input.me.name)
 }
 
 /// What this member has beyond the line that it is about to go back to.
-pub(super) fn about_to_be_lost(input: &Input<'_>) -> Option<(Epoch, LostRange)> {
+fn about_to_be_lost(input: &Input<'_>) -> Option<(Epoch, LostRange)> {
     let record = input.state.primary().filter(|record| record.opened)?;
     let position = input.local.settled.as_ref()?;
     input.state.lineage.given_up(position, record.timeline)
 }
 
-/// What it had beyond the line as primary, where its data was removed and only its newest WAL could
-/// still be read: nobody else can tell (P3).
+/// What it had beyond the line as primary, where only the WAL could still be read: nobody else can tell
+/// (P3).
 fn lost_with_data(input: &Input<'_>) -> Option<(Epoch, LostRange)> {
     let record = input.state.primary().filter(|record| record.opened)?;
     let (timeline, end) = input.local.gone?;

@@ -9,12 +9,12 @@ use pgha_postgres::{DataDirectory, Marker, WalTail, end_of_wal, rewound_to, time
 
 use super::Site;
 
-/// A primary that ended a moment ago.
+/// A primary that ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Ended {
     pub(crate) timeline: TimelineId,
-    /// It had flushed its WAL up to there, at least.
-    pub(crate) flush: Lsn,
+    /// It had flushed its WAL up to there, at least. `None` where another process watched it.
+    pub(crate) flush: Option<Lsn>,
     /// Its newest WAL, as long as it is held.
     pub(crate) tail: Option<Arc<Mutex<WalTail>>>,
 }
@@ -23,41 +23,48 @@ pub(crate) struct Ended {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) data: Data,
-    /// Where the WAL ended, where that lies there no more.
-    pub(crate) gone: Option<(TimelineId, Lsn)>,
+    /// Where the WAL of the primary ended.
+    pub(crate) end: Option<(TimelineId, Lsn)>,
 }
 
 impl Site {
-    /// What lies in the data directory. Of a primary that ended a moment ago the end of WAL is read
-    /// too, also where its directory was removed. `ran`: this process has run PostgreSQL there, so what
-    /// is left of a directory that is being removed is its own. Runs programs: not for the runtime's
-    /// threads.
+    /// What lies in the data directory. Of a primary that ended the end of WAL is read too, also where
+    /// its directory was removed. `ran`: this process has run PostgreSQL there, so what is left of a
+    /// directory that is being removed is its own. Runs programs: not for the runtime's threads.
     pub(crate) fn inspect(&self, ended: Option<&Ended>, ran: bool) -> Found {
         let mut data = self.look(ran);
-        let mut gone = None;
-        match (&mut data, ended) {
-            (Data::Cluster(cluster), Some(ended)) if cluster.shutdown_lsn.is_none() => {
-                let data_dir = &self.layout.data_dir;
-                match end_of_wal(&self.installation, data_dir, ended.timeline, ended.flush) {
-                    Ok(end) => cluster.end_lsn = Some(end),
-                    Err(error) => tracing::warn!(%error, "the end of WAL is not known"),
+        let end = match (&mut data, ended) {
+            (Data::Cluster(cluster), Some(ended)) => {
+                if cluster.shutdown_lsn.is_none() {
+                    cluster.end_lsn = self.end_of(cluster, ended);
                 }
+                cluster.shutdown_lsn.or(cluster.end_lsn)
             }
             (Data::Missing | Data::Unfinished | Data::Unusable(_), Some(ended)) => {
-                gone = self.end_of_gone(ended);
+                self.end_of_gone(ended)
             }
-            _ => {}
-        }
-        Found { data, gone }
+            _ => None,
+        };
+        let end = ended.zip(end).map(|(ended, end)| (ended.timeline, end));
+        Found { data, end }
     }
 
-    fn end_of_gone(&self, ended: &Ended) -> Option<(TimelineId, Lsn)> {
+    fn end_of(&self, cluster: &DataCluster, ended: &Ended) -> Option<Lsn> {
+        // Rewound or cloned since, it has nothing of that timeline beyond the line, or no such WAL.
+        let from = ended.flush.unwrap_or(cluster.redo_lsn);
+        let data_dir = &self.layout.data_dir;
+        end_of_wal(&self.installation, data_dir, ended.timeline, from)
+            .inspect_err(|error| tracing::warn!(%error, "the end of WAL is not known"))
+            .ok()
+    }
+
+    fn end_of_gone(&self, ended: &Ended) -> Option<Lsn> {
         let tail = ended.tail.as_ref()?;
         let tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-        match tail.end(&self.installation, ended.timeline, ended.flush) {
+        match tail.end(&self.installation, ended.timeline, ended.flush?) {
             Ok(end) => {
                 tracing::warn!(%end, "the data directory is gone; its newest WAL was held open");
-                Some((ended.timeline, end))
+                Some(end)
             }
             Err(error) => {
                 tracing::warn!(%error, "the data directory is gone, and where its WAL ended is not known");

@@ -22,10 +22,7 @@ pub(super) fn judge(input: &Input<'_>, record: &PrimaryRecord, position: &Positi
 /// Whether the journal has what this data will be rid of: a crash on the way would leave nobody who
 /// knows (P3).
 pub(super) fn journaled(input: &Input<'_>) -> bool {
-    let Some((epoch, range)) = tell::about_to_be_lost(input) else {
-        return true;
-    };
-    input.state.has_journaled(epoch, &range, &input.me.name)
+    tell::untold(input).is_none()
 }
 
 /// Before its first checkpoint the primary's control file still names its old timeline, and a

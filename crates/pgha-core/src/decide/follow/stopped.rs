@@ -20,6 +20,9 @@ pub(super) fn stopped(input: &Input<'_>, record: &PrimaryRecord, decision: &mut 
         return decision.wake(input.now, input.since.phase + QUORUM_PATIENCE);
     }
     if input.raft.quorum && input.local.start_failures.count >= START_FAILURES_MAX {
+        if record.opened && !journaled(input) {
+            return decision.is(Role::None, MemberState::Stopped, Reason::StartFailed);
+        }
         return clone(input, record, Reason::StartFailed, decision);
     }
     if input.raft.quorum && never_gets_consistent(input) {

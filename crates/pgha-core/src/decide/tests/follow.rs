@@ -82,6 +82,33 @@ fn the_tail_of_removed_data_is_told_also_once_it_was_cloned_anew() {
     assert_eq!(scene.tells().lost, None, "it is in the journal");
 }
 
+/// Its files tell where its WAL ends, and it is cloned once the journal has that.
+#[test]
+fn the_tail_of_data_that_does_not_start_is_told_before_it_is_replaced() {
+    let mut scene = diverged();
+    scene.local.settled = None;
+    scene.local.tree = Tree::Empty;
+    scene.local.finds_end(TimelineId(1), Lsn(0x1200));
+    assert_eq!(scene.local.gone, None, "it may start, and tell itself");
+    for _ in 0..3 {
+        scene.local.start_failed("it ended".to_owned(), NOW);
+    }
+    scene.local.finds_end(TimelineId(1), Lsn(0x1200));
+    assert_eq!(scene.decide().actions, []);
+    let (epoch, range) = scene.tells().lost.expect("a tail");
+    assert_eq!(range.to, Lsn(0x1200));
+    scene.apply(Command::Lost {
+        epoch,
+        range,
+        by: name(1),
+    });
+    let clone = JobKind::Clone {
+        from: name(3),
+        epoch: Epoch(2),
+    };
+    assert_eq!(begins(&scene.decide()), [clone]);
+}
+
 /// Another member's tail, on a timeline that was left at the same point, may be in the journal already.
 #[test]
 fn a_longer_tail_than_the_journals_is_told_as_well() {

@@ -55,10 +55,10 @@ impl Agent {
                     job.progress = Some(text);
                 }
             }
-            Event::Inspected(Found { data, gone }) => {
+            Event::Inspected(Found { data, end }) => {
                 self.local.finds(data);
-                if let Some((timeline, end)) = gone {
-                    self.local.finds_gone(timeline, end);
+                if let Some((timeline, end)) = end {
+                    self.local.finds_end(timeline, end);
                 }
             }
             Event::StartFailed(error) => {

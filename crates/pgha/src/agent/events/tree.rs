@@ -55,8 +55,22 @@ impl Agent {
         let flush = self.parts.shared.flush_lsn.load(Ordering::Acquire);
         (flush > 0).then(|| Ended {
             timeline,
-            flush: Lsn(flush),
+            flush: Some(Lsn(flush)),
             tail: self.prober.as_ref().map(Prober::tail),
+        })
+    }
+
+    /// The primary that an earlier process of this member ran, where its data does not start any more.
+    /// To read its WAL takes time, which a start is not to wait for.
+    fn ended_before(&self) -> Option<Ended> {
+        let state = &self.state.borrow().state;
+        let mut entries = state.journal.iter().rev();
+        let own = entries.find(|entry| entry.primary.as_ref() == Some(&self.parts.me.name))?;
+        let timeline = own.timeline.filter(|_| own.opened)?;
+        (self.local.start_failures.count > 0).then_some(Ended {
+            timeline,
+            flush: None,
+            tail: None,
         })
     }
 
@@ -85,7 +99,7 @@ impl Agent {
         self.data_look = clock::now() + UNUSABLE_LOOK;
         let site = worker.site().clone();
         let events = self.events.0.clone();
-        let (ended, ran) = (self.ended.clone(), self.ran);
+        let (ended, ran) = (self.ended.clone().or_else(|| self.ended_before()), self.ran);
         tokio::task::spawn_blocking(move || {
             let _ = events.send(Event::Inspected(site.inspect(ended.as_ref(), ran)));
         });
