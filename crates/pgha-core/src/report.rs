@@ -117,6 +117,12 @@ pub struct GrantReport {
     pub released: Option<ReleaseNote>,
     /// The highest flush position that the holder told.
     pub flush_lsn: Option<Lsn>,
+    /// Whether that is all it ever told this voter, and nothing where it is nothing.
+    #[serde(default)]
+    pub remembers: bool,
+    /// Whether this voter's newest promise is for it, over or not.
+    #[serde(default)]
+    pub promised: bool,
 }
 
 /// What came with a release.

@@ -192,6 +192,8 @@ impl World {
             silent_at: sidecar.grantor.silent_at(about, timing),
             released: sidecar.notes.get(&about).cloned(),
             flush_lsn: sidecar.grantor.flush_lsn(about),
+            remembers: sidecar.grantor.remembers(about),
+            promised: sidecar.grantor.promised(about),
         };
     }
 

@@ -255,10 +255,21 @@ impl World {
         (0..self.nodes.len()).any(|other| other != node && self.is_on_line(other))
     }
 
-    /// Promoted by hand since, it is nobody's line.
+    /// Promoted by hand since, it is nobody's line; rewound, it is nothing without its source; and a job
+    /// makes something else of it.
     fn is_on_line(&self, node: usize) -> bool {
-        let disk = &self.nodes[node].disk;
-        let is = |data: &DataDirectory| self.line.get(data.wal.len() - 1) == Some(&data.chain());
+        let n = &self.nodes[node];
+        if n.sidecar.as_ref().is_some_and(|s| s.job.is_some()) {
+            return false;
+        }
+        let disk = &n.disk;
+        let is = |data: &DataDirectory| {
+            let ends_there = self.line.get(data.wal.len() - 1) == Some(&data.chain());
+            let path = self.truth.lineage.path_to(self.truth.lineage.head);
+            let proves_it =
+                path.is_some_and(|path| path.iter().any(|(t, _)| *t == data.timeline()));
+            data.rewound.is_none() && ends_there && proves_it
+        };
         !disk.marker && disk.data.as_ref().is_some_and(is)
     }
 

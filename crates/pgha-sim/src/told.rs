@@ -8,7 +8,7 @@ use pgha_core::command::Primary;
 use pgha_core::invariant::{self, LossBound, MissingWrite};
 use pgha_core::journal::JournalEntry;
 use pgha_core::lease::{LeaseTiming, Renewal};
-use pgha_core::{Epoch, ForkId, Lsn, Phase, RaftId, StartKind};
+use pgha_core::{Epoch, ForkId, Lsn, RaftId, StartKind};
 
 use crate::time::Nanos;
 use crate::world::World;
@@ -38,8 +38,7 @@ struct QuorumTold {
 struct Election {
     max_lag: u64,
     quorum: BTreeMap<Epoch, QuorumTold>,
-    /// The epochs of which nobody who runs remembers as much as a quorum was told, and the one that
-    /// opened with nothing of it in the log.
+    /// The epochs of which nobody who can be heard remembers as much as a quorum was told.
     unknown: BTreeSet<Epoch>,
 }
 
@@ -95,7 +94,8 @@ impl World {
         let quorum = holdings.filter_map(|(epoch, holding)| Some((*epoch, holding.quorum?)));
         let quorum: BTreeMap<_, _> = quorum.collect();
         let remembers = |epoch: Epoch| {
-            let sidecars = self.nodes.iter().filter_map(|n| n.sidecar.as_ref());
+            let heard = (0..self.nodes.len()).filter(|other| self.linked(node, *other));
+            let sidecars = heard.filter_map(|other| self.nodes[other].sidecar.as_ref());
             sidecars.filter_map(|s| s.grantor.flush_lsn(epoch)).max()
         };
         let forgotten = quorum
@@ -103,14 +103,9 @@ impl World {
             .filter(|(epoch, told)| remembers(**epoch) < Some(told.flush_lsn))
             .map(|(epoch, _)| *epoch);
         let state = &self.nodes[node].disk.state;
-        let unopened = match &state.phase {
-            Phase::Revoked(revoked) => revoked.previous.as_ref().filter(|p| !p.opened),
-            Phase::Empty | Phase::Bootstrap { .. } | Phase::Primary(_) => None,
-        };
-        let unopened = unopened.map(|previous| previous.epoch);
         let election = Election {
             max_lag: state.settings.max_lag_on_failover,
-            unknown: forgotten.chain(unopened).collect(),
+            unknown: forgotten.collect(),
             quorum,
         };
         self.told.elections.insert(fork_id.clone(), election);
@@ -125,8 +120,7 @@ impl World {
     /// P3, at an opening: nothing is missing that a failover which nobody ordered may not lose.
     ///
     /// Not kept yet: where the processes of all who had been told have ended since, and their memory with
-    /// them, the next primary may be chosen by what somebody else was told long before. And one whose
-    /// opening did not reach the log is taken for one that never opened.
+    /// them, the next primary may be chosen by what somebody else was told long before.
     pub(crate) fn check_bound(&mut self, missing: &[(MissingWrite, Nanos)]) {
         for (write, acknowledged) in missing {
             let Some((bound, unknown)) = self.bound_of(write, *acknowledged) else {

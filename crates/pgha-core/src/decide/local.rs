@@ -302,6 +302,10 @@ pub struct LocalGrant {
     pub released: Option<ReleaseNote>,
     /// The highest flush position told.
     pub flush_lsn: Option<Lsn>,
+    /// Whether that is all that was ever told here.
+    pub remembers: bool,
+    /// Whether the newest promise is for it.
+    pub promised: bool,
 }
 
 /// See [`Local::releasable`].

@@ -180,7 +180,8 @@ impl Local {
     pub fn finds_end(&mut self, timeline: TimelineId, end: Lsn) {
         let will_tell = matches!(self.data, Data::Cluster(_)) && self.start_failures.count == 0;
         if !will_tell {
-            self.gone = Some((timeline, end));
+            // A clone that does not start says nothing about what was there before it.
+            self.gone = self.gone.max(Some((timeline, end)));
         }
     }
 

@@ -174,6 +174,8 @@ fn grant(input: &Input<'_>) -> GrantReport {
         silent: grant.silent_at.is_some_and(|at| input.now >= at),
         released: grant.released.clone(),
         flush_lsn: grant.flush_lsn,
+        remembers: grant.remembers,
+        promised: grant.promised,
     }
 }
 

@@ -189,7 +189,7 @@ impl World {
             return true;
         };
         let sidecar = self.nodes[learner].sidecar.as_ref();
-        sidecar.is_some_and(|s| s.grantor.flush_lsn(record.epoch).is_some())
+        sidecar.is_some_and(|s| s.grantor.promised(record.epoch))
     }
 
     fn next_membership(&mut self, leader: usize) -> Option<Membership> {

@@ -128,6 +128,8 @@ impl Grants {
             silent_at: grantor.silent_at(epoch, timing),
             released,
             flush_lsn: grantor.flush_lsn(epoch),
+            remembers: grantor.remembers(epoch),
+            promised: grantor.promised(epoch),
         }
     }
 

@@ -68,7 +68,7 @@ fn supports_primary(raft: &RaftNode, joined: Option<&Joined>, id: RaftId) -> boo
     };
     joined.peers.heard().into_values().any(|heard| {
         let grant = &heard.report.grant;
-        heard.report.raft_id == id && grant.epoch == record.epoch && grant.flush_lsn.is_some()
+        heard.report.raft_id == id && grant.epoch == record.epoch && grant.promised
     })
 }
 

@@ -89,11 +89,15 @@ pub(super) fn known_end(reports: &Reports<'_>, revoked: &Revoked) -> KnownEnd {
         .filter_map(|report| report.standing.as_ref())
         .find(|standing| is_read(previous, standing))
         .map(|standing| standing.position.end);
-    let told = renewed.max(shutdown).max(read).max(revoked.told);
+    let exact = shutdown.max(read).max(revoked.told);
+    let told = renewed.max(exact);
     KnownEnd {
         lsn: told.unwrap_or(previous.lsn).max(previous.lsn),
-        // What never opened wrote nothing for a client.
-        is_told: told.is_some() || !previous.opened,
+        // What never opened wrote nothing for a client. The log alone does not tell: an opening that
+        // never reached it is one.
+        is_told: exact.is_some()
+            || (previous.opened && renewed.is_some())
+            || reports.quorum_remembers(previous.epoch),
     }
 }
 

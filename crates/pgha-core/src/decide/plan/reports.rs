@@ -64,6 +64,19 @@ impl<'a> Reports<'a> {
             .max()
     }
 
+    /// Whether a quorum of the voters know all that the holder of `epoch` told them. Whatever quorum
+    /// granted it last, one of these was in it; where none of them was told anything, there was no such
+    /// quorum, and nobody served. Fewer may have heard of it last long ago.
+    pub(in crate::decide) fn quorum_remembers(&self, epoch: Epoch) -> bool {
+        let remembers = |name: &MemberName| {
+            self.fresh(name)
+                .is_some_and(|report| report.grant.epoch == epoch && report.grant.remembers)
+        };
+        let voters = &self.input.raft.voters;
+        let quorums = &self.input.raft.quorums;
+        quorums.reached(|id| voters.get(&id).is_some_and(remembers))
+    }
+
     /// Every timeline that anybody is on.
     pub(in crate::decide) fn timelines(&self) -> impl Iterator<Item = TimelineId> {
         let peers = self.input.peers.values().map(|heard| &heard.report);

@@ -146,6 +146,26 @@ fn an_unknown_loss_is_not_taken_for_none() {
     assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
 }
 
+/// Its gate may have opened and the log not know it: only a quorum that never granted it says that it
+/// wrote nothing.
+#[test]
+fn who_may_have_served_unseen_is_not_taken_for_one_that_never_did() {
+    let mut scene = Scene::new();
+    scene.promote_n3(false);
+    scene.revoke(expired());
+    scene.settled(at(1, 0x1000, &[]));
+    scene.hears(report_of(2));
+    assert_eq!(scene.elects(), None);
+    let mut knows = report_of(2);
+    knows.grant.epoch = Epoch(2);
+    knows.grant.remembers = true;
+    scene.hears(knows);
+    scene.local.grant.epoch = Epoch(2);
+    assert_eq!(scene.elects(), None, "one is no quorum");
+    scene.local.grant.remembers = true;
+    assert_eq!(scene.elects(), Some((name(1), StartKind::Promotion)));
+}
+
 /// Nobody who would know how far the primary came is left, and an operator said to go on.
 #[test]
 fn the_survivor_of_a_lost_quorum_is_taken_whatever_it_lacks() {

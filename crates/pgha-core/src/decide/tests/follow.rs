@@ -94,6 +94,7 @@ fn the_tail_of_data_that_does_not_start_is_told_before_it_is_replaced() {
         scene.local.start_failed("it ended".to_owned(), NOW);
     }
     scene.local.finds_end(TimelineId(1), Lsn(0x1200));
+    scene.local.finds_end(TimelineId(1), Lsn(0x1000));
     assert_eq!(scene.decide().actions, []);
     let (epoch, range) = scene.tells().lost.expect("a tail");
     assert_eq!(range.to, Lsn(0x1200));

@@ -22,7 +22,6 @@ struct Promise {
     until: Mono,
     received: Mono,
     release_hash: ReleaseHash,
-    flush_lsn: Lsn,
 }
 
 /// One voter's promises. `M` names an effective membership (its log id).
@@ -39,6 +38,11 @@ pub struct Grantor<M> {
     quiet_from: Mono,
     caught_up: bool,
     membership: Option<M>,
+    /// How far the holder of the newest epoch that was heard of came, as it said itself.
+    told: Option<(Epoch, Lsn)>,
+    /// What holders of epochs up to this one told may have been forgotten: they were adopted before the
+    /// start, or before the last change of the membership.
+    forgot: Epoch,
     /// Since when silence of the newest epoch counts, while nothing was received of it.
     epoch_known: Option<(Epoch, Mono)>,
 }
@@ -56,6 +60,8 @@ impl<M: PartialEq + Clone> Grantor<M> {
             quiet_from: now,
             caught_up: false,
             membership: None,
+            told: None,
+            forgot: adopted,
             epoch_known: None,
         }
     }
@@ -90,6 +96,7 @@ impl<M: PartialEq + Clone> Grantor<M> {
         if self.membership.is_some() {
             self.quiet_until = self.quiet_until.max(now + wait);
             self.quiet_from = now;
+            self.forgot = self.adopted;
         }
         self.membership = Some(membership);
     }
@@ -110,6 +117,7 @@ impl<M: PartialEq + Clone> Grantor<M> {
         if newest > self.adopted {
             return Answer::AdoptFirst(newest);
         }
+        self.hear(renewal);
         match self.refusal(now, renewal) {
             Some(refusal) => Answer::Refused(refusal),
             None => {
@@ -161,15 +169,17 @@ impl<M: PartialEq + Clone> Grantor<M> {
         self.quiet_until.max(self.quiet_from + renewal.start_wait)
     }
 
+    /// Who is refused tells as much as who is granted: a started voter need not wait to know it again.
+    fn hear(&mut self, renewal: &Renewal<M>) {
+        let heard = (renewal.epoch, renewal.flush_lsn);
+        self.told = self.told.max(Some(heard));
+    }
+
     fn promise(&mut self, now: Mono, renewal: &Renewal<M>) {
         let mut until = now + renewal.timing.promise();
-        let mut flush_lsn = renewal.flush_lsn;
         if let Some(promise) = &self.promise {
             // A shortened lease does not shorten what was promised before.
             until = until.max(promise.until);
-            if promise.epoch == renewal.epoch {
-                flush_lsn = flush_lsn.max(promise.flush_lsn);
-            }
         }
         self.promise = Some(Promise {
             epoch: renewal.epoch,
@@ -177,7 +187,6 @@ impl<M: PartialEq + Clone> Grantor<M> {
             until,
             received: now,
             release_hash: renewal.release_hash,
-            flush_lsn,
         });
     }
 
@@ -225,9 +234,18 @@ impl<M: PartialEq + Clone> Grantor<M> {
 
     /// The highest flush position that the holder of `epoch` told.
     pub fn flush_lsn(&self, epoch: Epoch) -> Option<Lsn> {
-        self.promise
-            .as_ref()
-            .filter(|promise| promise.epoch == epoch)
-            .map(|p| p.flush_lsn)
+        let (of, flush_lsn) = self.told?;
+        (of == epoch).then_some(flush_lsn)
+    }
+
+    /// Whether [`Self::flush_lsn`] is all that this voter was ever told of `epoch`: where it is nothing,
+    /// it never granted it.
+    pub fn remembers(&self, epoch: Epoch) -> bool {
+        epoch > self.forgot || self.flush_lsn(epoch).is_some()
+    }
+
+    /// Whether the newest promise is for `epoch`.
+    pub fn promised(&self, epoch: Epoch) -> bool {
+        self.promise.as_ref().is_some_and(|p| p.epoch == epoch)
     }
 }

@@ -241,6 +241,40 @@ fn silence_counts_from_the_receipt_or_from_knowing_the_epoch() {
     assert_eq!(grantor.flush_lsn(Epoch(2)), None);
 }
 
+/// P3 is measured against it, and a voter that restarts while the primary lives need not wait to know it.
+#[test]
+fn who_is_refused_is_heard_all_the_same() {
+    let mut grantor = Grantor::started(Epoch(1), Mono::ZERO, timing().promise());
+    grantor.set_caught_up(timing().promise());
+    grantor.set_membership(1, Mono::ZERO, timing().promise());
+    let known = |grantor: &Grantor<u64>, epoch| {
+        let of = Epoch(epoch);
+        (
+            grantor.remembers(of),
+            grantor.flush_lsn(of),
+            grantor.promised(of),
+        )
+    };
+    assert_eq!(
+        known(&grantor, 1),
+        (false, None, false),
+        "it may have forgotten"
+    );
+    let wait = Answer::Refused(RenewalRefusal::StartWait);
+    assert_eq!(grantor.renew(Mono::ZERO, &renewal(1, 1)), wait);
+    assert_eq!(known(&grantor, 1), (true, Some(Lsn(10)), false));
+    assert_eq!(
+        known(&grantor, 2),
+        (true, None, false),
+        "it never granted that"
+    );
+    grantor.adopt(Epoch(2));
+    assert_eq!(known(&grantor, 2), (true, None, false));
+    // What another membership granted, it cannot tell.
+    grantor.set_membership(2, Mono::ZERO, timing().promise());
+    assert_eq!(known(&grantor, 2), (false, None, false));
+}
+
 /// A promise to somebody who only collected support stands for nothing: another one may hold a lease
 /// that was never heard of here. With the voters the majorities change, and then both would hold.
 #[test]

@@ -135,7 +135,7 @@ impl LeaseModel {
     /// A start only makes those wait who have promised nothing and hold nothing.
     pub(super) fn has_something_to_lose(&self, state: &State, index: usize) -> bool {
         let node = &state.nodes[index];
-        let promised = |epoch: u64| node.grantor.flush_lsn(Epoch(epoch)).is_some();
+        let promised = |epoch: u64| node.grantor.promised(Epoch(epoch));
         node.holder.is_some() || (1..=self.epochs).any(promised)
     }
 
@@ -157,6 +157,6 @@ fn forget_harmless_messages(state: &mut State) {
             .holder
             .as_ref()
             .is_some_and(|holder| holder.nonce() == answer.nonce),
-        Message::Release(to, epoch) => nodes[*to].grantor.flush_lsn(*epoch).is_some(),
+        Message::Release(to, epoch) => nodes[*to].grantor.promised(*epoch),
     });
 }
