@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use pgha_chaos::member::Part;
 use pgha_chaos::nemesis::{self, Dose, Entry, Kind, Place, Schedule};
 use pgha_chaos::round::{self, Outcome, Verdict};
 use pgha_chaos::{Cluster, ClusterOptions, campaign, netns, skip, wait};
@@ -132,9 +131,7 @@ async fn data_that_was_copied_anew_has_its_wal_on_the_small_disk_again() -> anyh
     let victim = lay.names_at(Place::Replica(0)).remove(0);
     let wal = cluster.member(&victim)?.postgres_directory().join("pg_wal");
     let first = wal.read_link()?;
-    let member = cluster.member_mut(&victim)?;
-    member.remove_postgres_directory()?;
-    member.kill(Part::Postgres)?;
+    cluster.member(&victim)?.remove_postgres_directory()?;
     wait::until_true("data with its WAL within it", WITHIN, || {
         wal.is_dir() && !wal.is_symlink()
     })

@@ -31,6 +31,8 @@ pub struct WalTail {
     scratch_dir: PathBuf,
     segment_bytes: Option<u64>,
     held: BTreeMap<String, File>,
+    /// Looked for at this position: nothing is new while nobody writes.
+    seen: Option<(TimelineId, Lsn)>,
 }
 
 impl WalTail {
@@ -41,12 +43,17 @@ impl WalTail {
             scratch_dir: layout.run_dir.join("wal-tail"),
             segment_bytes: None,
             held: BTreeMap::new(),
+            seen: None,
         }
     }
 
     /// Holds what a primary on `timeline` that has flushed up to there writes to now. What cannot be
-    /// opened, as it does not exist yet, is tried again by the next call.
+    /// opened, as it does not exist yet, is tried again once there is more.
     pub fn hold(&mut self, timeline: TimelineId, flush: Lsn) {
+        let place = (timeline, flush);
+        if self.seen.replace(place) == Some(place) {
+            return;
+        }
         if let Some(segment_bytes) = self.segment_bytes {
             let wanted = around(timeline, flush, segment_bytes);
             self.held.retain(|name, _| wanted.contains(name));

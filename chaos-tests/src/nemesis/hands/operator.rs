@@ -60,7 +60,7 @@ pub(super) fn stop(cluster: &Cluster, victim: &str) -> anyhow::Result<Held> {
     Ok(Held::Nothing)
 }
 
-/// `rm -rf`, and of a primary its processes with it: they would serve on from open files.
+/// `rm -rf`, and its processes with it, if their sidecar has not ended them yet.
 pub(super) fn remove_data(cluster: &Cluster, victim: &str) -> anyhow::Result<Held> {
     let member = cluster.member(victim)?;
     member.remove_postgres_directory()?;
