@@ -10,10 +10,14 @@ use tokio_stream::StreamExt;
 
 /// A network file system tells nothing of what others remove, and a directory nothing of the one above it
 /// that was moved.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Ends once the control file, without which PostgreSQL cannot start, is there no more.
 pub async fn removed(data_dir: &Path) {
+    removed_within(data_dir, LOOK_EVERY).await;
+}
+
+async fn removed_within(data_dir: &Path, look_every: Duration) {
     let control = data_dir.join("global/pg_control");
     // It must watch before the first look, or what happens in between is seen a second late.
     let mut watch = Watch::begin(&control)
@@ -24,7 +28,7 @@ pub async fn removed(data_dir: &Path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Ok(_) | Err(_) => {}
         }
-        let pause = tokio::time::sleep(LOOK_EVERY);
+        let pause = tokio::time::sleep(look_every);
         match &mut watch {
             Some(watch) => tokio::select! {
                 () = watch.changed() => {}
@@ -62,6 +66,8 @@ mod tests {
 
     use super::*;
 
+    const LOOK_SOON: Duration = Duration::from_secs(1);
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_removed_directory_is_noticed_at_once_and_a_touched_one_not() {
         for moves in [false, true] {
@@ -71,9 +77,9 @@ mod tests {
             let control = data.join("global/pg_control");
             fs::write(&control, "x").expect("written");
             let watched = data.clone();
-            let watch = tokio::spawn(async move { removed(&watched).await });
+            let watch = tokio::spawn(async move { removed_within(&watched, LOOK_SOON).await });
             fs::write(&control, "y").expect("written");
-            tokio::time::sleep(LOOK_EVERY + LOOK_EVERY / 2).await;
+            tokio::time::sleep(LOOK_SOON + LOOK_SOON / 2).await;
             assert!(!watch.is_finished(), "it is still there");
             let began = Instant::now();
             if moves {
@@ -81,14 +87,14 @@ mod tests {
             } else {
                 fs::remove_dir_all(&data).expect("removed");
             }
-            let limit = LOOK_EVERY * 5;
+            let limit = LOOK_SOON * 5;
             tokio::time::timeout(limit, watch)
                 .await
                 .expect("noticed")
                 .expect("it ends");
             // Between two looks there is half a second: only the event can have told.
             assert!(
-                moves || began.elapsed() < LOOK_EVERY / 4,
+                moves || began.elapsed() < LOOK_SOON / 4,
                 "{:?}",
                 began.elapsed()
             );
