@@ -19,7 +19,7 @@ pub async fn removed(data_dir: &Path) {
 
 async fn removed_within(data_dir: &Path, look_every: Duration) {
     let control = data_dir.join("global/pg_control");
-    // It must watch before the first look, or what happens in between is seen a second late.
+    // It must watch before the first look, or what happens in between is only seen by the next look.
     let mut watch = Watch::begin(&control)
         .inspect_err(|error| tracing::debug!(%error, "the data directory is only looked at"))
         .ok();
