@@ -141,6 +141,9 @@ pub struct Primary {
     pub parent: TimelineId,
     /// End of WAL that it reported.
     pub lsn: Lsn,
+    /// How far the one before it was known to have come, where no operator gave the rest up.
+    #[serde(default)]
+    pub known_end: Lsn,
     /// Drawn for a promotion.
     pub fork_id: Option<ForkId>,
     /// Set by the initial one.
@@ -172,6 +175,7 @@ impl Primary {
             timeline: TimelineId(1),
             parent: TimelineId(1),
             lsn: Lsn::ZERO,
+            known_end: Lsn::ZERO,
             fork_id: None,
             system_identifier: Some(system_identifier),
             at,

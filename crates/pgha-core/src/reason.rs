@@ -95,10 +95,6 @@ reasons! {
     StartFailed => "start_failed", "PostgreSQL does not start: see its log in the data directory";
     /// Handover in progress.
     Handover => "handover", "a switchover is under way: new connections are held";
-    /// PostgreSQL does not answer.
-    PostgresHung => "postgres_hung", "PostgreSQL does not answer its probe: the lease is no longer renewed";
-    /// The agent loop stalled.
-    AgentStalled => "agent_stalled", "the sidecar's loop did not run in time: the lease is no longer renewed";
     /// The member cannot be reached.
     Unreachable => "unreachable", "the member does not answer: start it or mend the network";
     /// Shutting down.

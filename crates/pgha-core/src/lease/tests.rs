@@ -19,7 +19,7 @@ struct Voters(BTreeMap<u64, Grantor<u64>>);
 impl Voters {
     fn new(timing: LeaseTiming) -> Self {
         let grantor = || {
-            let mut grantor = Grantor::started(Epoch(1), Mono::ZERO, Duration::ZERO);
+            let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, Duration::ZERO);
             grantor.set_caught_up(Duration::ZERO);
             grantor.set_membership(OLD, Mono::ZERO, timing.promise());
             grantor
@@ -102,7 +102,7 @@ fn who_acknowledges_a_membership_grants_by_no_older_one() {
 fn a_started_voter_waits_as_long_as_the_next_holder_has_read() {
     let [short, long] = [1500, 3000].map(|ms| LeaseTiming::from_millis(ms).expect("valid"));
     let grantor = |wait| {
-        let mut grantor = Grantor::started(Epoch(1), Mono::ZERO, wait);
+        let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, wait);
         grantor.set_caught_up(wait);
         grantor.set_membership(OLD, Mono::ZERO, wait);
         grantor
@@ -131,7 +131,7 @@ fn a_started_voter_waits_as_long_as_the_next_holder_has_read() {
         );
         old.granted(RaftId(id), send, begin);
     }
-    let mut started = Grantor::started(Epoch(1), begin, short.promise());
+    let mut started = Grantor::started(Epoch(1), None, begin, short.promise());
     started.set_caught_up(short.promise());
     started.set_membership(OLD, begin, short.promise());
     // The three who never promised, or have forgotten it, are asked by the holder of the next epoch.

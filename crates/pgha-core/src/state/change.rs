@@ -93,6 +93,7 @@ impl ClusterState {
             timeline: primary.timeline,
             parent: primary.parent,
             lsn: primary.lsn,
+            known_end: primary.known_end,
             opened: false,
             index,
         });

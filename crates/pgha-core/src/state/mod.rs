@@ -112,6 +112,9 @@ pub struct PrimaryRecord {
     pub parent: TimelineId,
     /// End of WAL that it reported.
     pub lsn: Lsn,
+    /// How far the one before it was known to have come, where no operator gave the rest up.
+    #[serde(default)]
+    pub known_end: Lsn,
     /// Whether its gate opened.
     pub opened: bool,
     /// Raft index of the entry.

@@ -145,6 +145,7 @@ fn primary(state: &ClusterState, draw: Draw, epoch: Epoch) -> Primary {
         timeline: TimelineId(state.lineage.highest.0 + draw.small),
         parent: state.lineage.head,
         lsn: Lsn(100),
+        known_end: Lsn::ZERO,
         fork_id: (kind == StartKind::Promotion).then(|| "f".into()),
         system_identifier: Some(SystemIdentifier(7)),
         at: String::new(),

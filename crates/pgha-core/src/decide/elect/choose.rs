@@ -96,8 +96,8 @@ pub(super) fn choose<'a, 'b>(
         Behind::Unknown => {
             let former = revoked.previous.as_ref().map_or("?", |p| p.node.as_str());
             format!(
-                "nobody here remembers how far {former} came, so what {name} lacks is not known: \
-                 start {former}"
+                "no quorum here remembers how far {former} came, so what {name} lacks is not known: \
+                 start {former}, or the voters that are away"
             )
         }
     };

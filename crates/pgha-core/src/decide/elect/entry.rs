@@ -26,11 +26,14 @@ pub(super) fn entry(
     };
     let promoted = kind == StartKind::Promotion;
     let end = standing.position.end;
+    let known_end = known_end(reports, revoked).lsn;
     let lost = LostRange {
         from: has(input, revoked, &standing.position),
-        to: known_end(reports, revoked).lsn,
+        to: known_end,
         is_final: false,
     };
+    // What an operator gave up is not asked for again.
+    let accepted = revoked.cause.accepts_loss_for() == Some(&chosen.report.name);
     Primary {
         epoch: input.state.epoch,
         node: chosen.report.name.clone(),
@@ -43,6 +46,7 @@ pub(super) fn entry(
         },
         parent: own,
         lsn: end,
+        known_end: if accepted { end } else { known_end },
         fork_id: promoted.then(|| input.fresh.fork_id.clone()),
         system_identifier: None,
         at: input.fresh.at.clone(),

@@ -13,7 +13,7 @@ use crate::state::{PrimaryRecord, Revoked};
 pub(super) enum Behind {
     /// So many bytes.
     TooFar { lag_bytes: u64, limit_bytes: u64 },
-    /// The old primary served, and nobody who heard how far it came remembers.
+    /// The old primary may have served, and too few of those who heard how far it came remember.
     Unknown,
 }
 
@@ -21,8 +21,8 @@ pub(super) enum Behind {
 #[derive(Clone, Copy)]
 pub(super) struct KnownEnd {
     pub(super) lsn: Lsn,
-    /// Its holder told it to somebody who is here, or it was read. Otherwise it may go further.
-    is_told: bool,
+    /// A quorum knows what its holder told, or it was read. Otherwise it may go further.
+    pub(super) is_told: bool,
 }
 
 /// Whether a replica received all that the old primary wrote before it stopped in peace.
@@ -91,13 +91,18 @@ pub(super) fn known_end(reports: &Reports<'_>, revoked: &Revoked) -> KnownEnd {
         .map(|standing| standing.position.end);
     let exact = shutdown.max(read).max(revoked.told);
     let told = renewed.max(exact);
+    // One that never opened wrote nothing by itself: what its predecessor had is still to be had, or the
+    // limit would count anew from each that fails.
+    let began = if previous.opened {
+        previous.lsn
+    } else {
+        previous.lsn.max(previous.known_end)
+    };
     KnownEnd {
-        lsn: told.unwrap_or(previous.lsn).max(previous.lsn),
-        // What never opened wrote nothing for a client. The log alone does not tell: an opening that
-        // never reached it is one.
-        is_told: exact.is_some()
-            || (previous.opened && renewed.is_some())
-            || reports.quorum_remembers(previous.epoch),
+        lsn: told.unwrap_or(began).max(began),
+        // Fewer may have heard of it last long before it ended, and do not know. What never opened wrote
+        // nothing for a client, but the log alone does not tell: an opening may not have reached it.
+        is_told: exact.is_some() || reports.quorum_remembers(previous.epoch),
     }
 }
 

@@ -94,6 +94,7 @@ fn waits(
         .any(|(name, _)| !reported(name) && reports.fresh(name).is_some_and(|r| !r.shutting_down));
     // The first report cannot have come before the Revoke was applied.
     let mut until = input.since.phase + COLLECT_MAX;
+    let untold = !lag::known_end(reports, revoked).is_told && reports.a_voter_may_tell();
     let target_missing = revoked
         .target
         .as_ref()
@@ -104,5 +105,5 @@ fn waits(
         until = input.since.phase + TARGET_MAX;
     }
     decision.wake(input.now, until);
-    (missing || target_missing) && input.now < until
+    (missing || target_missing || untold) && input.now < until
 }

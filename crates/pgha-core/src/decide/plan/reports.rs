@@ -77,6 +77,16 @@ impl<'a> Reports<'a> {
         quorums.reached(|id| voters.get(&id).is_some_and(remembers))
     }
 
+    /// Whether a voter that answers has not adopted the newest epoch yet: until then it may be told more.
+    pub(in crate::decide) fn a_voter_may_tell(&self) -> bool {
+        let newest = self.input.state.epoch;
+        let mut voters = self.input.raft.voters.values();
+        voters.any(|name| {
+            self.fresh(name)
+                .is_some_and(|report| report.adopted < newest)
+        })
+    }
+
     /// Every timeline that anybody is on.
     pub(in crate::decide) fn timelines(&self) -> impl Iterator<Item = TimelineId> {
         let peers = self.input.peers.values().map(|heard| &heard.report);

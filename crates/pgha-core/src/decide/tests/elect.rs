@@ -137,12 +137,15 @@ fn an_unknown_loss_is_not_taken_for_none() {
     // The old primary is there again, in a process that does not know that it was.
     scene.stands(2, at(1, 0x1008, &[]), false);
     assert_eq!(scene.elects(), Some((name(2), StartKind::Promotion)));
-    // Or somebody remembers.
+    // Or a quorum remembers. One voter may have heard of it last long before it ended.
     scene.peers.remove(&name(2));
     let mut told = scene.peers[&name(3)].report.clone();
     told.grant.epoch = Epoch(1);
     told.grant.flush_lsn = Some(Lsn(0x1000));
+    told.grant.remembers = true;
     scene.hears(told);
+    assert_eq!(scene.elects(), None, "one is no quorum");
+    scene.was_told(1, 0x900);
     assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
 }
 
@@ -163,6 +166,84 @@ fn who_may_have_served_unseen_is_not_taken_for_one_that_never_did() {
     scene.local.grant.epoch = Epoch(2);
     assert_eq!(scene.elects(), None, "one is no quorum");
     scene.local.grant.remembers = true;
+    assert_eq!(scene.elects(), Some((name(1), StartKind::Promotion)));
+}
+
+/// Each that fails before it opens would cost the limit once more (P3).
+#[test]
+fn the_limit_does_not_count_anew_from_one_that_never_opened() {
+    for (known_end, expected) in [
+        (0x0FF0, Some((name(1), StartKind::Promotion))),
+        (0x1000, None),
+    ] {
+        let mut scene = Scene::new();
+        scene.state.settings.max_lag_on_failover = 0x10;
+        scene.revoke(expired());
+        let Command::Primary(mut second) = primary(2, 3, StartKind::Promotion, 2, 1, 0x0FF0) else {
+            panic!("another command")
+        };
+        second.known_end = Lsn(known_end);
+        scene.apply(Command::Primary(second));
+        scene.revoke(expired());
+        scene.was_told(2, 0);
+        let mut other = report_of(2);
+        other.adopted = scene.state.epoch;
+        other.grant.epoch = Epoch(2);
+        other.grant.remembers = true;
+        scene.hears(other);
+        scene.settled(at(1, 0x0FE0, &[]));
+        assert_eq!(scene.elects(), expected, "{known_end:#x}");
+    }
+}
+
+/// Unless an operator gave up what is missing: he would be asked again and again.
+#[test]
+fn the_entry_carries_what_its_primary_was_chosen_by() {
+    let ordered = Cause::OperatorFailover {
+        target: name(3),
+        allow_data_loss: true,
+    };
+    for (cause, known_end) in [(expired(), 0x1000), (ordered, 0x0FF8)] {
+        let mut scene = Scene::new();
+        scene.local.data = Data::Missing;
+        scene.revoke(cause);
+        scene.stands(3, at(1, 0x0FF8, &[]), false);
+        let peer = scene.peers.get_mut(&name(3)).expect("heard");
+        peer.report.grant.epoch = Epoch(1);
+        peer.report.grant.remembers = true;
+        scene.was_told(1, 0x1000);
+        let named = |action: &Action| match action {
+            Action::Propose(command) => match &**command {
+                Command::Primary(primary) => Some(primary.known_end),
+                _ => None,
+            },
+            _ => None,
+        };
+        let named = scene.decide().actions.iter().find_map(named);
+        assert_eq!(named, Some(Lsn(known_end)));
+    }
+}
+
+/// What a voter still grants it is told of as well.
+#[test]
+fn a_voter_that_has_not_adopted_the_epoch_is_waited_for() {
+    let mut scene = Scene::new();
+    scene.revoke(expired());
+    scene.since.phase = NOW - Duration::from_millis(100);
+    scene.settled(at(1, 0x1000, &[]));
+    scene.was_told(1, 0x1000);
+    let member = scene.state.members.get_mut(&name(3)).expect("a member");
+    member.kind = MemberKind::Witness;
+    let mut witness = report_of(3);
+    witness.adopted = Epoch(1);
+    scene.hears(witness.clone());
+    assert_eq!(scene.elects(), None);
+    let told = scene.decide().why.cluster.expect("says why");
+    assert_eq!(told.0, Reason::NoPrimary, "{told:?}");
+    witness.adopted = scene.state.epoch;
+    witness.grant.epoch = Epoch(1);
+    witness.grant.remembers = true;
+    scene.hears(witness);
     assert_eq!(scene.elects(), Some((name(1), StartKind::Promotion)));
 }
 
@@ -210,6 +291,8 @@ fn who_has_just_come_back_is_waited_for_by_those_who_lack_something() {
         let mut told = report_of(2);
         told.grant.epoch = Epoch(1);
         told.grant.flush_lsn = Some(Lsn(0x1000));
+        told.grant.remembers = true;
+        scene.was_told(1, 0x900);
         scene.hears(told);
         let returned = scene.peers.get_mut(&name(2)).expect("heard");
         returned.since = NOW - away;

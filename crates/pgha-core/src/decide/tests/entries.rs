@@ -46,6 +46,7 @@ pub(super) fn primary(
         timeline: TimelineId(timeline),
         parent: TimelineId(parent),
         lsn: Lsn(lsn),
+        known_end: Lsn::ZERO,
         fork_id: (kind == StartKind::Promotion).then(|| format!("f{timeline}").into()),
         system_identifier: Some(IDENTIFIER),
         at: String::new(),

@@ -12,7 +12,7 @@ use crate::lease::Quorums;
 use crate::lineage::Position;
 use crate::report::{MemberReport, Standing};
 use crate::state::Phase;
-use crate::{ClusterState, Epoch, ForkId, Nonce, RaftId, StartKind};
+use crate::{ClusterState, Epoch, ForkId, Lsn, Nonce, RaftId, StartKind};
 
 pub(super) const NOW: Mono = Mono::from_millis(1_000_000);
 
@@ -90,6 +90,16 @@ impl Scene {
             refused_at: None,
         };
         self.peers.insert(heard.report.name.clone(), heard);
+    }
+
+    /// The holder of `epoch` told this member last that its WAL goes so far.
+    pub(super) fn was_told(&mut self, epoch: u64, flush_lsn: u64) {
+        self.local.grant = LocalGrant {
+            epoch: Epoch(epoch),
+            flush_lsn: Some(Lsn(flush_lsn)),
+            remembers: true,
+            ..LocalGrant::default()
+        };
     }
 
     /// A peer answers the current Revoke.

@@ -40,8 +40,8 @@ pub struct Grantor<M> {
     membership: Option<M>,
     /// How far the holder of the newest epoch that was heard of came, as it said itself.
     told: Option<(Epoch, Lsn)>,
-    /// What holders of epochs up to this one told may have been forgotten: they were adopted before the
-    /// start, or before the last change of the membership.
+    /// What holders of epochs up to this one told may have been forgotten, unless [`Self::told`] is about
+    /// them: they were adopted before the start, or before the last change of the membership.
     forgot: Epoch,
     /// Since when silence of the newest epoch counts, while nothing was received of it.
     epoch_known: Option<(Epoch, Mono)>,
@@ -50,7 +50,8 @@ pub struct Grantor<M> {
 impl<M: PartialEq + Clone> Grantor<M> {
     /// A grantor that has just started: it has forgotten its promises, so it makes none until the
     /// longest of them is over. How long that may be is known for certain only once it has caught up.
-    pub fn started(adopted: Epoch, now: Mono, wait: Duration) -> Self {
+    /// `told` is what it had been told, as far as that reached the disk.
+    pub fn started(adopted: Epoch, told: Option<(Epoch, Lsn)>, now: Mono, wait: Duration) -> Self {
         Self {
             adopted,
             promise: None,
@@ -60,7 +61,7 @@ impl<M: PartialEq + Clone> Grantor<M> {
             quiet_from: now,
             caught_up: false,
             membership: None,
-            told: None,
+            told,
             forgot: adopted,
             epoch_known: None,
         }
@@ -96,7 +97,7 @@ impl<M: PartialEq + Clone> Grantor<M> {
         if self.membership.is_some() {
             self.quiet_until = self.quiet_until.max(now + wait);
             self.quiet_from = now;
-            self.forgot = self.adopted;
+            self.forgot = self.known();
         }
         self.membership = Some(membership);
     }
@@ -232,16 +233,24 @@ impl<M: PartialEq + Clone> Grantor<M> {
         }
     }
 
+    /// What is to be on disk before this process ends, as soon as may be: how far the holder of the newest
+    /// epoch that was heard of came. Nobody waits for it.
+    pub const fn told(&self) -> Option<(Epoch, Lsn)> {
+        self.told
+    }
+
     /// The highest flush position that the holder of `epoch` told.
     pub fn flush_lsn(&self, epoch: Epoch) -> Option<Lsn> {
         let (of, flush_lsn) = self.told?;
         (of == epoch).then_some(flush_lsn)
     }
 
-    /// Whether [`Self::flush_lsn`] is all that this voter was ever told of `epoch`: where it is nothing,
-    /// it never granted it.
+    /// Whether [`Self::flush_lsn`] is all that this voter was ever told of `epoch` and that it will grant:
+    /// where it is nothing, it never granted it. While it may still renew that epoch, more may come. Of
+    /// what an earlier process was told, the last that it had not written yet is missing.
     pub fn remembers(&self, epoch: Epoch) -> bool {
-        epoch > self.forgot || self.flush_lsn(epoch).is_some()
+        let knows = epoch > self.forgot || self.flush_lsn(epoch).is_some();
+        knows && self.adopted > epoch
     }
 
     /// Whether the newest promise is for `epoch`.

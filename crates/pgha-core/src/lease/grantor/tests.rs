@@ -21,7 +21,7 @@ fn renewal(epoch: u64, nonce: u64) -> Renewal<u64> {
 }
 
 fn ready() -> Grantor<u64> {
-    let mut grantor = Grantor::started(Epoch(1), Mono::ZERO, Duration::ZERO);
+    let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, Duration::ZERO);
     grantor.set_caught_up(Duration::ZERO);
     grantor.set_membership(1, Mono::ZERO, timing().promise());
     grantor
@@ -44,7 +44,7 @@ fn an_epoch_is_on_disk_before_it_is_granted() {
 
 #[test]
 fn a_longer_lease_than_it_knew_at_its_start_is_waited_for() {
-    let mut grantor = Grantor::started(Epoch(1), Mono::ZERO, timing().promise());
+    let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, timing().promise());
     grantor.set_membership(1, Mono::ZERO, timing().promise());
     let longer = LeaseTiming::from_millis(60_000).expect("valid");
     grantor.set_caught_up(longer.promise());
@@ -157,7 +157,7 @@ fn an_epoch_belongs_to_one_process() {
 
 #[test]
 fn a_started_voter_waits_for_promises_it_has_forgotten() {
-    let mut grantor = Grantor::started(Epoch(1), Mono::ZERO, timing().promise());
+    let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, timing().promise());
     grantor.set_caught_up(timing().promise());
     grantor.set_membership(1, Mono::ZERO, timing().promise());
     let wait = Answer::Refused(RenewalRefusal::StartWait);
@@ -170,7 +170,7 @@ fn a_started_voter_waits_for_promises_it_has_forgotten() {
 
 #[test]
 fn nothing_is_granted_before_the_log_is_known() {
-    let mut grantor = Grantor::started(Epoch(1), Mono::ZERO, Duration::ZERO);
+    let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, Duration::ZERO);
     grantor.set_membership(1, Mono::ZERO, timing().promise());
     let refused = Answer::Refused(RenewalRefusal::CatchingUp);
     assert_eq!(
@@ -244,7 +244,7 @@ fn silence_counts_from_the_receipt_or_from_knowing_the_epoch() {
 /// P3 is measured against it, and a voter that restarts while the primary lives need not wait to know it.
 #[test]
 fn who_is_refused_is_heard_all_the_same() {
-    let mut grantor = Grantor::started(Epoch(1), Mono::ZERO, timing().promise());
+    let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, timing().promise());
     grantor.set_caught_up(timing().promise());
     grantor.set_membership(1, Mono::ZERO, timing().promise());
     let known = |grantor: &Grantor<u64>, epoch| {
@@ -262,17 +262,35 @@ fn who_is_refused_is_heard_all_the_same() {
     );
     let wait = Answer::Refused(RenewalRefusal::StartWait);
     assert_eq!(grantor.renew(Mono::ZERO, &renewal(1, 1)), wait);
+    assert_eq!(
+        known(&grantor, 1),
+        (false, Some(Lsn(10)), false),
+        "it may be told more"
+    );
+    grantor.adopt(Epoch(2));
     assert_eq!(known(&grantor, 1), (true, Some(Lsn(10)), false));
+    assert_eq!(known(&grantor, 2), (false, None, false));
+    grantor.adopt(Epoch(3));
     assert_eq!(
         known(&grantor, 2),
         (true, None, false),
         "it never granted that"
     );
-    grantor.adopt(Epoch(2));
-    assert_eq!(known(&grantor, 2), (true, None, false));
     // What another membership granted, it cannot tell.
     grantor.set_membership(2, Mono::ZERO, timing().promise());
     assert_eq!(known(&grantor, 2), (false, None, false));
+}
+
+/// After a loss of power of all nodes somebody may go on by it (P3).
+#[test]
+fn what_was_written_of_an_earlier_process_is_known() {
+    let told = Some((Epoch(2), Lsn(7)));
+    let grantor: Grantor<u64> = Grantor::started(Epoch(3), told, Mono::ZERO, timing().promise());
+    assert_eq!(grantor.told(), told);
+    assert_eq!(grantor.flush_lsn(Epoch(2)), Some(Lsn(7)));
+    assert!(grantor.remembers(Epoch(2)));
+    assert!(!grantor.remembers(Epoch(3)), "it may have heard of that");
+    assert!(!grantor.remembers(Epoch(1)), "newer words took its place");
 }
 
 /// A promise to somebody who only collected support stands for nothing: another one may hold a lease
