@@ -18,8 +18,10 @@ mod record;
 mod recover;
 mod rule_out;
 mod sled_disk;
+mod slots;
 mod snapshot_file;
 mod tip;
+mod told;
 mod verify;
 mod writer;
 
@@ -61,6 +63,7 @@ struct Inner {
     opened_sequence: u64,
     size_bytes: Arc<AtomicU64>,
     failure: watch::Receiver<Option<StoreFailure>>,
+    told: told::Keeper,
     store_dir: PathBuf,
     snapshot_writer: Mutex<()>,
     writer: Option<JoinHandle<()>>,
@@ -93,11 +96,12 @@ impl Store {
         let opened = open::open(dir)?;
         let host = |error: std::io::Error| StoreError::Host {
             dir: dir.to_owned(),
-            action: "starting the writer thread",
+            action: "starting a writer thread",
             reason: error.to_string(),
         };
         let (jobs, inbox) = mpsc::channel();
         let (failure, failed) = watch::channel(None);
+        let told = told::Keeper::start(opened.told, failure.clone()).map_err(host)?;
         let durable_epoch = Arc::new(AtomicU64::new(opened.image.head.adopted_epoch.0));
         let durable_sequence = Arc::new(AtomicU64::new(opened.image.head.sequence));
         let size_bytes = Arc::new(AtomicU64::new(opened.disk.size_bytes().unwrap_or(0)));
@@ -132,6 +136,7 @@ impl Store {
                 opened_sequence,
                 size_bytes,
                 failure: failed,
+                told,
                 store_dir: opened.store_dir,
                 snapshot_writer: Mutex::new(()),
                 writer: Some(writer),

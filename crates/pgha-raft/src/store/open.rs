@@ -4,6 +4,7 @@
 //! <dir>/lock           held while the store is open; names the process
 //! <dir>/store/log/     the database
 //! <dir>/store/tip      how far it was durable
+//! <dir>/store/told     how far a holder of the lease said that it came
 //! <dir>/store/snapshot the newest Raft snapshot
 //! <dir>/store/opening  how many processes in a row died while opening
 //! <dir>/ruled-out      the generation of the cluster that went on without this store
@@ -27,6 +28,7 @@ use super::rule_out;
 use super::sled_disk::SledDisk;
 use super::snapshot_file::{self, SnapshotFile};
 use super::tip::Tip;
+use super::told::ToldFile;
 use super::verify;
 use crate::clock;
 
@@ -42,6 +44,7 @@ pub(crate) struct Opened {
     pub lock: File,
     pub disk: Box<dyn Disk>,
     pub tip: Tip,
+    pub told: ToldFile,
     pub image: Image,
     pub snapshot: Option<SnapshotFile>,
     pub store_dir: PathBuf,
@@ -169,6 +172,8 @@ fn open_locked(dir: &Path, lock: File) -> Result<Opened, Failure> {
         rename(&unfinished, &store_dir).map_err(at("putting a new store in place"))?;
     }
 
+    // Nobody doubts a store because of it.
+    let told = ToldFile::open(&store_dir.join("told")).map_err(at("opening the file `told`"))?;
     count_opening(&store_dir)?;
     let mut disk = open_disk(&store_dir.join("log"))?;
     let records = disk.read_all()?;
@@ -188,6 +193,7 @@ fn open_locked(dir: &Path, lock: File) -> Result<Opened, Failure> {
         lock,
         disk: Box::new(disk),
         tip,
+        told,
         image,
         snapshot,
         store_dir,

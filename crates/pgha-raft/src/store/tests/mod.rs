@@ -9,6 +9,7 @@ mod opening;
 mod power;
 mod recovering;
 mod suite;
+mod told;
 
 use openraft::{CommittedLeaderId, EntryPayload};
 use pgha_core::{Generation, RaftId};
