@@ -6,8 +6,9 @@ use pgha_core::Mono;
 
 /// A guard that misses its stamp for this part of the lease is treated as dead.
 const SILENT_LEASES: u32 = 3;
-/// Between the look that finds no stamp and the one that believes it.
-const SECOND_LOOK: Duration = Duration::from_millis(50);
+/// In the lease: between the look that finds no stamp and the one that believes it. With the part above it
+/// is half of the lease; the gate closes by its own clock at two thirds.
+const SECOND_LOOK_LEASES: u32 = 6;
 
 /// What the sidecar has to think of its guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Doubt {
             self.since = None;
             return Health::Alive;
         }
-        let look_at = *self.since.get_or_insert(now) + SECOND_LOOK;
+        let look_at = *self.since.get_or_insert(now) + lease / SECOND_LOOK_LEASES;
         if now < look_at {
             Health::Doubtful { look_at }
         } else {
@@ -72,11 +73,11 @@ mod tests {
     fn silence_for_a_third_of_the_lease_is_believed_at_the_second_look() {
         let mut doubt = Doubt::default();
         assert_eq!(doubt.judge(at(1000), LEASE, at(1500)), Health::Alive);
-        let look_at = at(1551);
+        let look_at = at(1751);
         let doubtful = Health::Doubtful { look_at };
         assert_eq!(doubt.judge(at(1000), LEASE, at(1501)), doubtful);
-        assert_eq!(doubt.judge(at(1000), LEASE, at(1550)), doubtful);
-        let silent = Duration::from_millis(551);
+        assert_eq!(doubt.judge(at(1000), LEASE, at(1750)), doubtful);
+        let silent = Duration::from_millis(751);
         assert_eq!(
             doubt.judge(at(1000), LEASE, look_at),
             Health::Stalled { silent }
@@ -88,7 +89,7 @@ mod tests {
         let mut doubt = Doubt::default();
         assert_eq!(doubt.judge(at(1000), LEASE, at(1100)), Health::Alive);
         // Nobody ran for 0.8 s; the guard runs a moment after the sidecar.
-        let look_at = at(1950);
+        let look_at = at(2150);
         assert_eq!(
             doubt.judge(at(1000), LEASE, at(1900)),
             Health::Doubtful { look_at }
@@ -96,7 +97,7 @@ mod tests {
         assert_eq!(doubt.judge(at(1901), LEASE, look_at), Health::Alive);
         // The next pause is a doubt of its own.
         assert!(matches!(
-            doubt.judge(at(1950), LEASE, at(2700)),
+            doubt.judge(at(2150), LEASE, at(2900)),
             Health::Doubtful { .. }
         ));
     }

@@ -21,6 +21,7 @@ mod pidfd;
 mod process;
 mod release;
 mod secret;
+mod soon;
 mod take_over;
 pub mod tree;
 
@@ -36,5 +37,6 @@ pub use message::{
 };
 pub use release::{Peer, ReleaseNote, ReleaseRoute};
 pub use secret::{Secret, SecretError};
+pub use soon::run_soon;
 pub use take_over::{RetireError, RetireOutcome, TakeOver, TakenOver, retire, take_over};
 pub use tree::become_subreaper;

@@ -17,6 +17,7 @@ use super::state::Guard;
 use crate::lock::GuardLock;
 use crate::message::{PostmasterSignal, Start};
 use crate::process;
+use crate::soon::run_as_others;
 
 /// Starts it with the lock inherited, by it and all its children: the lock is free again when the
 /// last of them is gone, whatever happened to the guard.
@@ -52,6 +53,8 @@ pub(super) fn spawn(start: &Start, lock: &GuardLock) -> io::Result<u32> {
 /// started: prctl(2), `PR_SET_PDEATHSIG`, is not inherited by its children.)
 fn follow(guard: Pid) -> io::Result<()> {
     unblock_signals()?;
+    // PostgreSQL wants to get on, not to be early.
+    let _ = run_as_others();
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != guard {
         // The guard died before the line above took effect.

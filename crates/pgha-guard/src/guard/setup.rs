@@ -16,6 +16,7 @@ use super::state::Guard;
 use super::wake::Wake;
 use crate::board::{BoardError, LeaseBoard};
 use crate::message::Event;
+use crate::soon::run_soon;
 use crate::tree;
 
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,8 @@ pub(super) fn prepare(options: Options) -> Result<Guard, SetupError> {
     let wake = Wake::new().map_err(at("taking over the signals"))?;
     let control = Channel::new(UnixStream::from(control)).map_err(at("preparing the socket"))?;
     let memory_lock = lock_memory();
+    // Where the kernel refuses, it is as before.
+    let _ = run_soon();
     let mut guard = Guard::new(options, board, control, wake);
     guard.say(&Event::Ready {
         pid: std::process::id(),
