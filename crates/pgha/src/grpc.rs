@@ -54,6 +54,8 @@ pub(crate) fn start(listener: TcpListener, services: Services) -> anyhow::Result
             .context("the gRPC port failed")
     };
     thread.spawn(move || {
+        // Where the kernel refuses, it is as before.
+        let _ = pgha_guard::run_soon();
         if let Err(error) = runtime.block_on(serve) {
             tracing::error!("{error:#}");
             std::process::exit(1);

@@ -73,6 +73,7 @@ pub(super) fn assemble(process: &Process, shared: &Shared, links: Links) -> Agen
     };
     let agent = Agent::new(parts, local);
     let _ = shared.joined.set(Joined {
+        started: process.started,
         raft: links.raft,
         grants,
         peers,

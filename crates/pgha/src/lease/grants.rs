@@ -25,7 +25,8 @@ pub(crate) struct Grants {
 }
 
 impl Grants {
-    /// A grantor of a process that started at `started` and forgot what the one before promised.
+    /// A grantor of a process that started at `started` and forgot what the one before promised, but not
+    /// what it was told.
     pub(crate) fn new(
         store: Store,
         electorate: ElectorateWatch,
@@ -33,9 +34,10 @@ impl Grants {
         wake: Wake,
     ) -> Self {
         let adopted = store.adopted_epoch();
+        let told = store.told();
         let wait = electorate.start_wait();
         let grants = Self {
-            grantor: Mutex::new(Grantor::started(adopted, started, wait)),
+            grantor: Mutex::new(Grantor::started(adopted, told, started, wait)),
             electorate,
             release: Mutex::default(),
             store,
@@ -82,13 +84,21 @@ impl Grants {
         renewal: &Renewal<MembershipId>,
     ) -> Result<Result<(), RenewalRefusal>, StoreError> {
         loop {
-            let answer = self.lock().renew(clock::now(), renewal);
-            match answer {
+            match self.answer(renewal) {
                 Answer::Granted => return Ok(Ok(())),
                 Answer::Refused(refusal) => return Ok(Err(refusal)),
                 Answer::AdoptFirst(epoch) => self.adopt(epoch).await?,
             }
         }
+    }
+
+    fn answer(&self, renewal: &Renewal<MembershipId>) -> Answer {
+        let mut grantor = self.lock();
+        let answer = grantor.renew(clock::now(), renewal);
+        if let Some((epoch, flush_lsn)) = grantor.told() {
+            self.store.keep_told(epoch, flush_lsn);
+        }
+        answer
     }
 
     /// A release of `epoch` with its secret.

@@ -20,7 +20,7 @@ use crate::release;
 use crate::written;
 
 /// Signs of life to a lease, where nothing changed: a report counts for half a lease.
-const BEATS_PER_LEASE: u32 = 5;
+const BEATS_PER_LEASE: u32 = 4;
 /// For the answer to a Hello.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(1);
 const REPORTS_MAX: usize = 8;

@@ -10,7 +10,7 @@ mod target;
 
 use std::sync::{Arc, OnceLock};
 
-use pgha_core::Reason;
+use pgha_core::{Mono, Reason};
 use pgha_raft::RaftNode;
 use tokio::sync::watch;
 
@@ -28,6 +28,8 @@ pub(crate) use on_main::OnMain;
 
 /// What the services need of a member that belongs to a cluster.
 pub(crate) struct Joined {
+    /// When this process began.
+    pub(crate) started: Mono,
     pub(crate) raft: Arc<RaftNode>,
     pub(crate) grants: Arc<Grants>,
     pub(crate) peers: Arc<Peers>,

@@ -34,7 +34,10 @@ pub(crate) fn status(shared: &Shared) -> v1::StatusReply {
         cluster_id: Some(view.state.cluster_id.0.clone()),
         generation: view.state.generation.0,
         quorum: role.quorum_fresh,
-        stale_ms: stale_ms(joined, &role),
+        stale_ms: age_ms(
+            &role,
+            age(joined, &role).unwrap_or_else(|| clock::now().since(joined.started)),
+        ),
         system_identifier: view.state.system_identifier.map(|id| id.0),
         epoch: Some(view.state.epoch.0),
         timeline: (view.state.lineage.head.0 > 0).then_some(view.state.lineage.head.0),
@@ -69,20 +72,25 @@ fn unformed(shared: &Shared) -> v1::StatusReply {
     }
 }
 
-/// Age of the view: since a leader was heard, or a quorum followed this one.
+/// Age of the view; more than anybody's where this process has heard nobody.
 pub(crate) fn stale_ms(joined: &Joined, role: &RoleView) -> u64 {
-    let now = clock::now();
-    let age = if role.is_leader {
-        joined.raft.quorum_age()
-    } else {
-        joined.raft.last_leader_contact().map(|at| now.since(at))
-    };
+    age_ms(role, age(joined, role).unwrap_or(Duration::MAX)).min(u64::MAX / 2)
+}
+
+fn age_ms(role: &RoleView, age: Duration) -> u64 {
     if role.quorum_fresh {
         return 0;
     }
-    age.map_or(u64::MAX / 2, |age| {
-        u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
-    })
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Since a leader was heard, or a quorum followed this one.
+fn age(joined: &Joined, role: &RoleView) -> Option<Duration> {
+    if role.is_leader {
+        return joined.raft.quorum_age();
+    }
+    let heard = joined.raft.last_leader_contact();
+    heard.map(|at| clock::now().since(at))
 }
 
 fn raft(role: &RoleView) -> v1::RaftStatus {
@@ -165,6 +173,13 @@ impl Seen {
             heard: joined.peers.heard(),
             answers: joined.peers.answers(),
         }
+    }
+
+    /// The report of a member, if it is no older than that.
+    pub(crate) fn report_within(&self, name: &MemberName, age: Duration) -> Option<&MemberReport> {
+        let heard = self.heard.get(name);
+        let old = heard.is_some_and(|heard| clock::now().since(heard.at) > age);
+        self.report(name).filter(|_| !old)
     }
 
     /// The newest report of a member that answers.

@@ -1,6 +1,7 @@
 //! Starts PostgreSQL, as a standby or as the primary of an epoch, and watches it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use pgha_core::Epoch;
 use pgha_core::decide::Tree;
@@ -26,6 +27,8 @@ impl Agent {
         let Some(start_role) = self.take_role(&role) else {
             return;
         };
+        // How far an earlier life of this data came says nothing of the next one.
+        self.parts.shared.flush_lsn.store(0, Ordering::Release);
         self.watch_postgres();
         let events = self.events.0.clone();
         tokio::spawn(async move {

@@ -94,7 +94,11 @@ impl HolderThread {
         let run = Run::new(self, publish);
         std::thread::Builder::new()
             .name("lease-holder".to_owned())
-            .spawn(move || runtime.block_on(run.run(inbox)))?;
+            .spawn(move || {
+                // Where the kernel refuses, it is as before.
+                let _ = pgha_guard::run_soon();
+                runtime.block_on(run.run(inbox));
+            })?;
         Ok(HolderHandle { orders, view })
     }
 }

@@ -165,6 +165,8 @@ impl Admin for AdminService {
         match joined.raft.propose(command, PROPOSE_MAX).await {
             Ok(Ok(())) => Ok(Response::new(settings::settings(joined))),
             Ok(Err(refusal)) => Err(Status::invalid_argument(refusal.to_string())),
+            // What was proposed may still come to pass.
+            Err(error) if error.outcome_is_unknown() => Err(Status::unknown(error.to_string())),
             Err(error) => Err(Status::unavailable(error.to_string())),
         }
     }

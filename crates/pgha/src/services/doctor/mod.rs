@@ -1,4 +1,6 @@
-//! The usual suspects, as findings.
+//! The promises and the usual suspects, as findings.
+
+mod promises;
 
 use pgha_core::report::{MemberState, Role};
 use pgha_core::{Phase, Reason};
@@ -80,7 +82,12 @@ fn examine(joined: &Joined, findings: &mut Findings) {
         )
     });
     findings.check("primary", Some("one primary serves writes"), absent);
-    one_gate(joined, &seen, findings);
+    let reports: Vec<_> = state
+        .members
+        .keys()
+        .filter_map(|name| seen.report_within(name, promises::gate_told_max(state)))
+        .collect();
+    promises::add(findings, state, role.voters.iter(), &reports);
     for (name, known) in &state.members {
         if state.is_ruled_out(known) {
             let (check, way_out) = (format!("member {name}"), Reason::RuledOut.sentence());
@@ -118,27 +125,6 @@ fn examine(joined: &Joined, findings: &mut Findings) {
         Some("no change of primary is known to have lost anything"),
         lossy,
     );
-}
-
-/// P1 as far as one member can see it.
-fn one_gate(joined: &Joined, seen: &Seen, findings: &mut Findings) {
-    let view = joined.raft.state().borrow().clone();
-    let open: Vec<String> = view
-        .state
-        .members
-        .keys()
-        .filter_map(|name| seen.report(name))
-        .filter(|report| report.gate_open.is_some())
-        .map(|report| format!("{} (epoch {:?})", report.name, report.gate_open))
-        .collect();
-    let many = (open.len() > 1).then(|| {
-        (
-            "problem",
-            open.join(", "),
-            "two gates say they are open: report this as a bug",
-        )
-    });
-    findings.check("one gate", Some("at most one gate is open"), many);
 }
 
 fn member(seen: &Seen, name: &pgha_core::MemberName, findings: &mut Findings) {
