@@ -31,8 +31,10 @@ impl World {
         self.trace(Some(node), || format!("sidecar starts as {nonce}"));
         let now = self.nodes[node].now(self.now);
         let wait = self.start_wait(node);
+        let forgetful = self.is(Mutant::ToldForgotten);
         let n = &mut self.nodes[node];
-        let grantor = Grantor::started(n.disk.adopted, now, wait);
+        let told = n.disk.told.filter(|_| !forgetful);
+        let grantor = Grantor::started(n.disk.adopted, told, now, wait);
         n.sidecar = Some(Sidecar {
             me: Me {
                 name: n.name.clone(),
@@ -59,6 +61,8 @@ impl World {
             told: None,
             job: None,
             adopting: None,
+            keeping: false,
+            reported: std::collections::BTreeMap::new(),
             silent_since: None,
             why: Why::default(),
             draining: false,
@@ -156,6 +160,7 @@ impl World {
     /// Fills in what others than the executor know: lease, gate, grants.
     fn gather(&mut self, node: usize) {
         let believes = self.is(Mutant::LeaseBelieved);
+        let forgetful = self.is(Mutant::ToldForgotten);
         let now = self.nodes[node].now(self.now);
         let n = &mut self.nodes[node];
         let about = match &n.disk.state.phase {
@@ -192,7 +197,7 @@ impl World {
             silent_at: sidecar.grantor.silent_at(about, timing),
             released: sidecar.notes.get(&about).cloned(),
             flush_lsn: sidecar.grantor.flush_lsn(about),
-            remembers: sidecar.grantor.remembers(about),
+            remembers: sidecar.grantor.remembers(about) || forgetful,
             promised: sidecar.grantor.promised(about),
         };
     }
@@ -241,7 +246,7 @@ impl World {
             return;
         }
         sidecar.told = Some((report.clone(), now));
-        self.broadcast(node, &Message::Report(Box::new(report)));
+        self.broadcast(node, &Message::Report(self.now, Box::new(report)));
     }
 
     /// Asks PostgreSQL, and comes back.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pgha_core::decide::StopMode;
 use pgha_core::lease::Renewal;
 use pgha_core::report::{MemberReport, ReleaseNote};
-use pgha_core::{Command, Epoch, Generation, Nonce, RaftId};
+use pgha_core::{Command, Epoch, Generation, Lsn, Nonce, RaftId};
 
 use crate::fault::Fault;
 use crate::node::ReleaseSecret;
@@ -84,6 +84,8 @@ pub enum NodeEvent {
     Renew(Nonce, Epoch),
     /// The adopted epoch is on disk.
     Adopted(Nonce, Epoch),
+    /// What a holder told is on disk.
+    Kept(Nonce, (Epoch, Lsn)),
     /// A report is due.
     Tell(Nonce),
     /// PostgreSQL is probed, again and again.
@@ -155,8 +157,8 @@ pub enum Message {
         /// The highest epoch that it adopted.
         adopted: Epoch,
     },
-    /// A member's report.
-    Report(Box<MemberReport>),
+    /// A member's report, and when it was sent.
+    Report(Nanos, Box<MemberReport>),
     /// A holder's proof.
     Release {
         /// The epoch.

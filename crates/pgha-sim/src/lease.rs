@@ -130,6 +130,10 @@ impl World {
         };
         let me = sidecar.me.nonce;
         let answer = sidecar.grantor.renew(now, &renewal);
+        self.keep_told(node);
+        let Some(sidecar) = &mut self.nodes[node].sidecar else {
+            return;
+        };
         let granted = match answer {
             Answer::Granted => true,
             Answer::Refused(refusal) => {

@@ -11,6 +11,7 @@ pub mod executor;
 pub mod fault;
 pub mod guard;
 pub mod job;
+mod keeping;
 pub mod lease;
 pub mod line;
 pub mod mend;

@@ -41,6 +41,8 @@ pub enum Mutant {
     AppendNotFlushed,
     /// A replica is promoted however far it is behind.
     LagUnchecked,
+    /// A voter keeps nothing of what it was told, and a started one takes it for all that there was.
+    ToldForgotten,
     /// Rewound data answers before it has replayed the WAL up to what its pages hold.
     RewoundAnswersEarly,
     /// Nobody looks at the generation of a call, nor asks for it before he votes.
@@ -49,7 +51,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::GateNeverCloses,
         Self::GuardSleeps,
         Self::GrantorForgets,
@@ -69,6 +71,7 @@ impl Mutant {
         Self::OldIdVotes,
         Self::AppendNotFlushed,
         Self::LagUnchecked,
+        Self::ToldForgotten,
         Self::RewoundAnswersEarly,
         Self::OldGenerationVotes,
     ];

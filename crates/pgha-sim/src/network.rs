@@ -110,7 +110,7 @@ impl World {
                     self.answered(node, by, epoch, send, granted, adopted);
                 }
             }
-            Message::Report(report) => self.heard(node, *report),
+            Message::Report(sent, report) => self.heard(node, sent, *report),
             Message::Release {
                 epoch,
                 secret,
@@ -125,11 +125,17 @@ impl World {
         }
     }
 
-    fn heard(&mut self, node: usize, report: MemberReport) {
+    /// Reports come over one stream at a time, in their order.
+    fn heard(&mut self, node: usize, sent: Nanos, report: MemberReport) {
         let now = self.nodes[node].now(self.now);
         let Some(sidecar) = &mut self.nodes[node].sidecar else {
             return;
         };
+        let newest = sidecar.reported.entry(report.name.clone()).or_default();
+        if sent < *newest {
+            return;
+        }
+        *newest = sent;
         let news = sidecar
             .peers
             .get(&report.name)

@@ -6,7 +6,7 @@ use pgha_core::decide::{Heard, JobKind, Local, Me, RaftView, Since, StopMode, Wh
 use pgha_core::gate::GateSetting;
 use pgha_core::lease::{Deadlines, Grantor, Hold, Holder};
 use pgha_core::report::{MemberReport, ReleaseNote};
-use pgha_core::{ClusterState, Epoch, Generation, MemberKind, MemberName, Mono, RaftId};
+use pgha_core::{ClusterState, Epoch, Generation, Lsn, MemberKind, MemberName, Mono, RaftId};
 
 use crate::event::Event;
 use crate::raft::Tail;
@@ -72,6 +72,8 @@ pub struct Disk {
     pub store: String,
     /// The highest adopted epoch.
     pub adopted: Epoch,
+    /// How far a holder told that it came.
+    pub told: Option<(Epoch, Lsn)>,
     /// The highest Raft term.
     pub term: u64,
     /// How many entries of the log are stored.
@@ -172,6 +174,8 @@ pub struct Sidecar {
     pub gate: GateSetting,
     /// What others said.
     pub peers: BTreeMap<MemberName, Heard>,
+    /// When they sent it.
+    pub reported: BTreeMap<MemberName, Nanos>,
     /// When things were applied.
     pub since: Since,
     /// Raft, as far as it knows.
@@ -186,6 +190,8 @@ pub struct Sidecar {
     pub job: Option<RunningJob>,
     /// The adoption that is being written, for a grant.
     pub adopting: Option<Epoch>,
+    /// What a holder told is being written.
+    pub keeping: bool,
     /// Since when PostgreSQL has not answered.
     pub silent_since: Option<Mono>,
     /// Why it is as it is.

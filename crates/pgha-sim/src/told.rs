@@ -1,14 +1,14 @@
 //! How far a quorum of voters was told that a primary's WAL goes, whoever of them remembers it, and what
 //! an acknowledged write that a failover lost is measured against (P3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pgha_core::command::Primary;
 use pgha_core::invariant::{self, LossBound, MissingWrite};
 use pgha_core::journal::JournalEntry;
 use pgha_core::lease::{LeaseTiming, Renewal};
-use pgha_core::{Epoch, ForkId, Lsn, RaftId, StartKind};
+use pgha_core::{Epoch, ForkId, Lsn, Mono, RaftId, StartKind};
 
 use crate::time::Nanos;
 use crate::world::World;
@@ -20,6 +20,8 @@ struct Holding {
     /// Of each renewal that may still be granted by somebody: when it was sent, and how far it said that
     /// the WAL goes.
     sends: BTreeMap<u64, (Nanos, Lsn)>,
+    /// When the newest was sent that told this.
+    sent: BTreeMap<Lsn, Nanos>,
     /// The newest that each voter granted.
     granted: BTreeMap<RaftId, u64>,
     /// The newest that a quorum granted.
@@ -37,14 +39,17 @@ struct QuorumTold {
 #[derive(Clone, Debug)]
 struct Election {
     max_lag: u64,
+    /// What a quorum had been told of each epoch.
     quorum: BTreeMap<Epoch, QuorumTold>,
-    /// The epochs of which nobody who can be heard remembers as much as a quorum was told.
-    unknown: BTreeSet<Epoch>,
+    /// What a quorum knew of it yet.
+    known: BTreeMap<Epoch, QuorumTold>,
 }
 
 /// All of it.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
+    /// The longest that any write of what a voter was told takes.
+    pub(crate) slowest_write: Nanos,
     holdings: BTreeMap<Epoch, Holding>,
     elections: BTreeMap<ForkId, Election>,
     /// The fork id of the promotion that an epoch was committed with.
@@ -57,6 +62,7 @@ impl World {
         let holding = self.told.holdings.entry(renewal.epoch).or_default();
         holding.timing = Some(renewal.timing);
         holding.sends.insert(send, (self.now, renewal.flush_lsn));
+        holding.sent.insert(renewal.flush_lsn, self.now);
     }
 
     /// A voter has granted the renewal of `holder` with this number.
@@ -69,12 +75,12 @@ impl World {
         *newest = (*newest).max(send);
         let newest = |id: RaftId| {
             let send = holding.granted.get(&id)?;
-            Some(pgha_core::Mono::from_nanos(*send))
+            Some(Mono::from_nanos(*send))
         };
         let Some(send) = quorums.reached_at(newest) else {
             return;
         };
-        let send = send.since(pgha_core::Mono::ZERO).as_nanos();
+        let send = send.since(Mono::ZERO).as_nanos();
         let send = u64::try_from(send).unwrap_or(u64::MAX);
         holding.sends = holding.sends.split_off(&send);
         let told = holding.sends.get(&send);
@@ -90,25 +96,37 @@ impl World {
         let Some(fork_id) = &primary.fork_id else {
             return;
         };
-        let holdings = self.told.holdings.iter();
-        let quorum = holdings.filter_map(|(epoch, holding)| Some((*epoch, holding.quorum?)));
-        let quorum: BTreeMap<_, _> = quorum.collect();
-        let remembers = |epoch: Epoch| {
-            let heard = (0..self.nodes.len()).filter(|other| self.linked(node, *other));
-            let sidecars = heard.filter_map(|other| self.nodes[other].sidecar.as_ref());
-            sidecars.filter_map(|s| s.grantor.flush_lsn(epoch)).max()
-        };
-        let forgotten = quorum
-            .iter()
-            .filter(|(epoch, told)| remembers(**epoch) < Some(told.flush_lsn))
-            .map(|(epoch, _)| *epoch);
         let state = &self.nodes[node].disk.state;
         let election = Election {
             max_lag: state.settings.max_lag_on_failover,
-            unknown: forgotten.collect(),
-            quorum,
+            quorum: self.quorum_told(|holding| holding.quorum),
+            known: self.quorum_knows(node),
         };
         self.told.elections.insert(fork_id.clone(), election);
+    }
+
+    fn quorum_told(
+        &self,
+        told: impl Fn(&Holding) -> Option<QuorumTold>,
+    ) -> BTreeMap<Epoch, QuorumTold> {
+        let holdings = self.told.holdings.iter();
+        let told = holdings.filter_map(|(epoch, holding)| Some((*epoch, told(holding)?)));
+        told.collect()
+    }
+
+    /// What a quorum of the voters that this node counts with knows yet of each epoch.
+    fn quorum_knows(&self, node: usize) -> BTreeMap<Epoch, QuorumTold> {
+        let quorums = self.electorate(node);
+        let of = |id: RaftId| self.nodes.iter().position(|n| n.disk.raft_id == Some(id));
+        let known = |(epoch, holding): (&Epoch, &Holding)| {
+            let lsn = |id: RaftId| self.knows_told(of(id)?, *epoch);
+            let lsn = quorums.reached_at(|id| Some(Mono::from_nanos(lsn(id)?.0)))?;
+            let nanos = lsn.since(Mono::ZERO).as_nanos();
+            let flush_lsn = Lsn(u64::try_from(nanos).unwrap_or(u64::MAX));
+            let at = *holding.sent.get(&flush_lsn)?;
+            Some((*epoch, QuorumTold { at, flush_lsn }))
+        };
+        self.told.holdings.iter().filter_map(known).collect()
     }
 
     pub(crate) fn notes_promotion(&mut self, primary: &Primary) {
@@ -117,53 +135,67 @@ impl World {
         }
     }
 
-    /// P3, at an opening: nothing is missing that a failover which nobody ordered may not lose.
-    ///
-    /// Not kept yet: where the processes of all who had been told have ended since, and their memory with
-    /// them, the next primary may be chosen by what somebody else was told long before.
+    /// P3, at an opening: nothing is missing that a failover which nobody ordered may not lose. Where
+    /// voters have forgotten the last that they were told, it is measured against what they know.
     pub(crate) fn check_bound(&mut self, missing: &[(MissingWrite, Nanos)]) {
         for (write, acknowledged) in missing {
-            let Some((bound, unknown)) = self.bound_of(write, *acknowledged) else {
+            let Some((told, known)) = self.bounds_of(write, *acknowledged) else {
                 continue;
             };
             self.count("loss measured");
-            let checked = invariant::loss_bounded(write, &bound);
-            if checked.is_err() && unknown {
-                self.count("loss beyond the bound, unknown to the election");
+            let checked = invariant::loss_bounded(write, &told);
+            let forgiven = known.filter(|known| invariant::loss_bounded(write, known).is_ok());
+            if checked.is_err() && forgiven.is_some() {
+                self.count("loss measured by what was not forgotten");
                 continue;
             }
             self.check(checked);
         }
     }
 
-    /// The bound, and whether the election could not know what it is measured against. `None` where an operator
-    /// accepted the loss, and where a restart in place is to blame for it.
-    fn bound_of(&self, write: &MissingWrite, acknowledged: Nanos) -> Option<(LossBound, bool)> {
+    /// The bound by what a quorum was told, and where a quorum knows less by now, by what it knows. `None`
+    /// where an operator accepted the loss, and where a restart in place is to blame for it.
+    fn bounds_of(
+        &self,
+        write: &MissingWrite,
+        acknowledged: Nanos,
+    ) -> Option<(LossBound, Option<LossBound>)> {
         let journal = self.truth.journal.iter();
         let after = |e: &&JournalEntry| e.epoch > write.written && e.epoch <= write.epoch;
         let after: Vec<_> = journal.filter(after).collect();
         let accepted = |e: &&JournalEntry| {
             e.primary.is_some() && e.cause.accepts_loss_for() == e.primary.as_ref()
         };
-        let losing = after.iter().find(|e| e.epoch == write.epoch)?;
-        if losing.kind != Some(StartKind::Promotion) || after.iter().any(accepted) {
+        if after.iter().any(accepted) {
             return None;
         }
-        let fork_id = self.told.promoted.get(&write.epoch)?;
+        let promotes = |e: &&JournalEntry| e.kind == Some(StartKind::Promotion);
+        let loses = |e: &&JournalEntry| promotes(e) && e.fork_lsn.is_none_or(|at| at < write.end);
+        let (before, losing) = match after.iter().position(loses) {
+            Some(losing) => (&after[..losing], after[losing]),
+            None => return None,
+        };
+        let fork_id = self.told.promoted.get(&losing.epoch)?;
         let election = self.told.elections.get(fork_id)?;
-        // A start in place goes on from there, and its holder tells at least as much.
-        let in_place = after.iter();
-        let in_place = in_place.take_while(|e| e.kind != Some(StartKind::Promotion));
-        let in_place = in_place.map(|e| e.epoch);
-        let told_in = in_place.filter(|epoch| election.quorum.contains_key(epoch));
-        let told_in = told_in.last().unwrap_or(write.written);
-        let told = election.quorum.get(&told_in).copied().unwrap_or_default();
-        let bound = LossBound {
+        // A start in place goes on from there, and its holder tells at least as much. A promotion between
+        // that never opened, with the write or without, does not make the limit count anew.
+        let in_place = before.iter().take_while(|e| !promotes(e));
+        let told_in = in_place.map(|e| e.epoch);
+        let told_in = told_in.filter(|epoch| election.quorum.contains_key(epoch));
+        let told_in = told_in.max().unwrap_or(write.written);
+        let timing = self.told.holdings.get(&told_in)?.timing?;
+        let by = |told: QuorumTold, late: Duration| LossBound {
             max_lag: election.max_lag,
             told: told.flush_lsn,
-            acknowledged_after: Duration::from_nanos(acknowledged.saturating_sub(told.at)),
-            timing: self.told.holdings.get(&told_in)?.timing?,
+            acknowledged_after: Duration::from_nanos(acknowledged.saturating_sub(told.at))
+                .saturating_sub(late),
+            timing,
         };
-        Some((bound, election.unknown.contains(&told_in)))
+        let told = election.quorum.get(&told_in).copied().unwrap_or_default();
+        let known = election.known.get(&told_in).copied().unwrap_or_default();
+        let forgotten = known.flush_lsn < told.flush_lsn;
+        // The lease was renewed again within two thirds of it, and then two figures were being written.
+        let late = timing.close_after() + 2 * Duration::from_nanos(self.told.slowest_write);
+        Some((by(told, Duration::ZERO), forgotten.then(|| by(known, late))))
     }
 }

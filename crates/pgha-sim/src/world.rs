@@ -276,6 +276,7 @@ impl World {
             NodeEvent::Decide(nonce) if nonce == me => self.decide_now(node),
             NodeEvent::Renew(nonce, epoch) if nonce == me => self.renew(node, epoch),
             NodeEvent::Adopted(nonce, epoch) if nonce == me => self.adopted(node, epoch),
+            NodeEvent::Kept(nonce, told) if nonce == me => self.kept(node, told),
             NodeEvent::Tell(nonce) if nonce == me => self.tell(node),
             NodeEvent::Probe(nonce) if nonce == me => self.probe(node),
             NodeEvent::ProbeOnce(nonce) if nonce == me => self.probe_now(node),

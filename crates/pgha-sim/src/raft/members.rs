@@ -85,6 +85,7 @@ impl World {
         let store = format!("s{}", self.fresh_id());
         let disk = &mut self.nodes[node].disk;
         disk.adopted = pgha_core::Epoch::NONE;
+        disk.told = None;
         disk.term = 0;
         disk.stored = 0;
         disk.applied = 0;
