@@ -25,6 +25,18 @@ async fn endure(cluster: &mut Cluster, faults: &[Fault]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Everybody streams in the end, and of what was acknowledged nothing is missing that the journal does not tell.
+async fn is_whole_again(cluster: Cluster, load: Load) -> anyhow::Result<()> {
+    cluster.wait_healthy(WITHIN).await?;
+    let record = load.stop().await?;
+    cluster
+        .ends_in_one_primary_and_all_streaming(WITHIN)
+        .await?;
+    trial::judge(&cluster, record, false).await?;
+    cluster.finish();
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_processes() -> anyhow::Result<()> {
     let mut cluster = Cluster::start(3).await?;
@@ -145,6 +157,29 @@ async fn all_nodes_at_once() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Nobody is left who heard how far the primary came, but what it told is on the disks of those who are
+/// back: no operator is needed where they lack no more than they may (P3).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_are_back_after_all_were_gone() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(3).await?;
+    let primary = cluster.primary().await?;
+    let targets = cluster.read_write_except(&[&primary])?;
+    let load = Load::start(LoadOptions::new(1, targets)).await?;
+    load.advance(60, WITHIN).await?;
+    for member in &mut cluster.members {
+        member.kill(Part::Node)?;
+    }
+    for member in &mut cluster.members {
+        if member.name != primary {
+            member.start()?;
+        }
+    }
+    load.advance(30, WITHIN).await?;
+    assert_ne!(cluster.primary().await?, primary);
+    cluster.member_mut(&primary)?.start()?;
+    is_whole_again(cluster, load).await
+}
+
 /// What pgha writes before each start cannot be written, as on a full disk: who is to restart in
 /// place cannot even try, and holds its lease.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,14 +204,7 @@ async fn a_primary_that_cannot_be_started_again() -> anyhow::Result<()> {
         Err(error) if matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::NotFound) => {}
         outcome => outcome?,
     }
-    cluster.wait_healthy(WITHIN).await?;
-    let record = load.stop().await?;
-    cluster
-        .ends_in_one_primary_and_all_streaming(WITHIN)
-        .await?;
-    trial::judge(&cluster, record, false).await?;
-    cluster.finish();
-    Ok(())
+    is_whole_again(cluster, load).await
 }
 
 /// Its sessions go on, the one that probes it among them; who comes anew waits for ever (faults 3).
