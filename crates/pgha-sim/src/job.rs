@@ -2,7 +2,6 @@
 
 use pgha_core::command::Opened;
 use pgha_core::decide::{JobDone, JobKind, slot_name};
-use pgha_core::invariant::Violation;
 use pgha_core::{Epoch, Lsn, Phase, SystemIdentifier};
 use rand::Rng;
 use std::sync::Arc;
@@ -22,24 +21,15 @@ const CONNECT_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 /// The step in which a cancelled job has ended.
 pub(crate) const CANCELLED: u8 = 9;
 
-/// A clone is whole at once; what was lost was said before it was gone.
-const REPLACED: JobDone = JobDone::Replaced {
-    lost: None,
-    rewound: None,
-};
-
 impl World {
     /// What a job does before it takes time: the marker of P8 is on disk first.
     pub fn prepare_job(&mut self, node: usize, kind: &JobKind) {
         match kind {
             JobKind::Initialize => self.mark(node),
-            JobKind::Clone { from, .. } | JobKind::Rewind { from, .. } => {
-                // Nothing is touched before the source has answered.
-                if !self.answers(node, from) {
-                    return;
-                }
-                self.mark(node);
-            }
+            // Nothing is touched before the source has answered.
+            JobKind::Clone { from, .. } if self.answers(node, from) => self.mark(node),
+            JobKind::Rewind { from, .. } if self.answers_as_primary(node, from) => self.mark(node),
+            JobKind::Clone { .. } | JobKind::Rewind { .. } => {}
             JobKind::Promote { .. } | JobKind::Settle | JobKind::Checkpoint { .. } => {}
         }
     }
@@ -49,7 +39,7 @@ impl World {
         self.nodes[node].disk.marker = true;
     }
 
-    fn unmark(&mut self, node: usize, done: JobDone) {
+    pub(crate) fn unmark(&mut self, node: usize, done: JobDone) {
         self.nodes[node].disk.marker = false;
         self.job_done(node, done);
     }
@@ -60,7 +50,7 @@ impl World {
         let Some(running) = sidecar.and_then(|s| s.job.as_ref()).filter(|j| j.id == job) else {
             return;
         };
-        let kind = running.kind.clone();
+        let (kind, unassigned) = (running.kind.clone(), running.unassigned);
         let job_seen = sidecar.and_then(|s| s.local.job.as_ref());
         if job_seen.is_some_and(|seen| seen.cancelled) {
             if step == CANCELLED {
@@ -76,7 +66,7 @@ impl World {
             (JobKind::Promote { epoch }, 2) => self.store_fork_id(node, epoch),
             (JobKind::Promote { .. }, _) => self.job_failed(node, "it is not on its timeline"),
             (JobKind::Clone { from, .. }, _) => self.clone_from(node, &from),
-            (JobKind::Rewind { from, epoch }, _) => self.rewind_to(node, &from, epoch),
+            (JobKind::Rewind { from, epoch }, _) => self.rewind_to(node, &from, epoch, unassigned),
             (JobKind::Checkpoint { handover }, _) => self.checkpoint(node, handover),
         }
     }
@@ -213,74 +203,6 @@ impl World {
         self.written(node);
         self.job_done(node, JobDone::Promoted(opened, now));
         self.probe_now(node);
-    }
-
-    fn answers(&self, node: usize, from: &pgha_core::MemberName) -> bool {
-        self.index_of(from)
-            .is_some_and(|source| self.linked(node, source) && self.nodes[source].postgres_runs())
-    }
-
-    /// The data of `from`, if it can be copied right now and was begun to be.
-    fn source(&mut self, node: usize, from: &pgha_core::MemberName) -> Option<DataDirectory> {
-        let source = self.index_of(from)?;
-        let good = self.answers(node, from)
-            && self.nodes[node].disk.marker
-            && !self.fault_chance(self.profile.job_fails_percent);
-        let data = self.nodes[source].disk.data.as_ref()?;
-        good.then(|| DataDirectory {
-            slots: std::collections::BTreeMap::new(),
-            clean: false,
-            ..data.clone()
-        })
-    }
-
-    fn clone_from(&mut self, node: usize, from: &pgha_core::MemberName) {
-        match self.source(node, from) {
-            Some(copy) => {
-                self.nodes[node].disk.data = Some(copy);
-                self.count("clone");
-                self.unmark(node, REPLACED);
-            }
-            None => self.job_failed(node, "the source ended"),
-        }
-    }
-
-    /// As `pg_rewind` does: finds the fork by numbers, and believes them.
-    fn rewind_to(&mut self, node: usize, from: &pgha_core::MemberName, epoch: Epoch) {
-        let Some(mut copy) = self.source(node, from) else {
-            return self.job_failed(node, "the source ended");
-        };
-        let Some(own) = &self.nodes[node].disk.data else {
-            return self.job_failed(node, "there is no data");
-        };
-        if copy.control_timeline != copy.timeline() {
-            return self.job_failed(node, "the source has not checkpointed on its timeline");
-        }
-        let (believed, truly) = (own.common_by_history(&copy), own.common_with(&copy));
-        if believed > truly {
-            let receiver = self.nodes[node].name.clone();
-            return self.check(Err(Violation::Mixed {
-                receiver,
-                at: believed,
-                upstream: from.clone(),
-            }));
-        }
-        // The pages are as new as the source; the WAL between its checkpoint and them is copied or not.
-        if !self.is(Mutant::RewoundAnswersEarly) {
-            copy.consistent_at = copy.end();
-        }
-        copy.rewound = Some(epoch);
-        if self.chance(50) {
-            let redo = copy.redo;
-            copy.wal.retain(|record| record.end <= redo);
-        }
-        self.nodes[node].disk.data = Some(copy);
-        self.count("rewind");
-        let done = JobDone::Replaced {
-            lost: None,
-            rewound: Some(epoch),
-        };
-        self.unmark(node, done);
     }
 
     fn checkpoint(&mut self, node: usize, handover: Option<u64>) {

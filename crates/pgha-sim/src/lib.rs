@@ -26,6 +26,7 @@ pub mod profile;
 pub mod raft;
 pub mod receiver;
 pub mod recovery;
+mod replace;
 pub mod run;
 pub mod script;
 pub mod shrink;

@@ -6,7 +6,9 @@ use pgha_core::decide::{Heard, JobKind, Local, Me, RaftView, Since, StopMode, Wh
 use pgha_core::gate::GateSetting;
 use pgha_core::lease::{Deadlines, Grantor, Hold, Holder};
 use pgha_core::report::{MemberReport, ReleaseNote};
-use pgha_core::{ClusterState, Epoch, Generation, Lsn, MemberKind, MemberName, Mono, RaftId};
+use pgha_core::{
+    ClusterState, Epoch, Generation, Lsn, MemberKind, MemberName, Mono, RaftId, TimelineId,
+};
 
 use crate::event::Event;
 use crate::raft::Tail;
@@ -151,6 +153,8 @@ pub struct RunningJob {
     pub id: u64,
     /// What.
     pub kind: JobKind,
+    /// The timeline of the data, where nobody was known to have assigned it when it began.
+    pub unassigned: Option<TimelineId>,
 }
 
 /// The sidecar's memory.

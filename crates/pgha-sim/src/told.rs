@@ -39,6 +39,8 @@ struct QuorumTold {
 #[derive(Clone, Debug)]
 struct Election {
     max_lag: u64,
+    /// How far the chosen one came, and so where it leaves the line.
+    lsn: Lsn,
     /// What a quorum had been told of each epoch.
     quorum: BTreeMap<Epoch, QuorumTold>,
     /// What a quorum knew of it yet.
@@ -99,6 +101,7 @@ impl World {
         let state = &self.nodes[node].disk.state;
         let election = Election {
             max_lag: state.settings.max_lag_on_failover,
+            lsn: primary.lsn,
             quorum: self.quorum_told(|holding| holding.quorum),
             known: self.quorum_knows(node),
         };
@@ -127,6 +130,12 @@ impl World {
             Some((*epoch, QuorumTold { at, flush_lsn }))
         };
         self.told.holdings.iter().filter_map(known).collect()
+    }
+
+    /// How the promotion that this epoch began with was chosen.
+    fn election_of(&self, epoch: Epoch) -> Option<&Election> {
+        let fork_id = self.told.promoted.get(&epoch)?;
+        self.told.elections.get(fork_id)
     }
 
     pub(crate) fn notes_promotion(&mut self, primary: &Primary) {
@@ -170,13 +179,15 @@ impl World {
             return None;
         }
         let promotes = |e: &&JournalEntry| e.kind == Some(StartKind::Promotion);
-        let loses = |e: &&JournalEntry| promotes(e) && e.fork_lsn.is_none_or(|at| at < write.end);
+        // One that never opened is in the journal without the place where it left the line.
+        let left_at =
+            |e: &JournalEntry| e.fork_lsn.or_else(|| Some(self.election_of(e.epoch)?.lsn));
+        let loses = |e: &&JournalEntry| promotes(e) && left_at(e).is_none_or(|at| at < write.end);
         let (before, losing) = match after.iter().position(loses) {
             Some(losing) => (&after[..losing], after[losing]),
             None => return None,
         };
-        let fork_id = self.told.promoted.get(&losing.epoch)?;
-        let election = self.told.elections.get(fork_id)?;
+        let election = self.election_of(losing.epoch)?;
         // A start in place goes on from there, and its holder tells at least as much. A promotion between
         // that never opened, with the write or without, does not make the limit count anew.
         let in_place = before.iter().take_while(|e| !promotes(e));

@@ -12,6 +12,7 @@ impl World {
     pub(crate) fn begin_job(&mut self, node: usize, kind: JobKind) {
         let id = self.fresh_id();
         let now = self.nodes[node].now(self.now);
+        let unassigned = self.unassigned(node);
         let Some(sidecar) = &mut self.nodes[node].sidecar else {
             return;
         };
@@ -23,6 +24,7 @@ impl World {
         sidecar.job = Some(RunningJob {
             id,
             kind: kind.clone(),
+            unassigned,
         });
         self.prepare_job(node, &kind);
         let delay = self.job_time(&kind);

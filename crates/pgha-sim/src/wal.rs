@@ -205,16 +205,16 @@ impl DataDirectory {
         self.wal[..count].last().map_or(Lsn::ZERO, |r| r.end)
     }
 
-    /// The last position that this and `other` have in common as `pg_rewind` finds it: from the
-    /// numbers and ends of timelines alone.
-    pub fn common_by_history(&self, other: &Self) -> Lsn {
-        let mut common = Lsn::ZERO;
+    /// The last position that this and `other` have in common as `pg_rewind` finds it, and its
+    /// timeline: from the numbers and ends of timelines alone.
+    pub fn common_by_history(&self, other: &Self) -> (TimelineId, Lsn) {
+        let mut common = (TimelineId::default(), Lsn::ZERO);
         for record in self.wal.iter().rev() {
             let timeline = record.timeline;
             if other.has_timeline(timeline) {
                 let ours = self.left(timeline).unwrap_or_else(|| self.end());
                 let theirs = other.left(timeline).unwrap_or_else(|| other.end());
-                common = ours.min(theirs);
+                common = (timeline, ours.min(theirs));
                 break;
             }
         }

@@ -29,7 +29,11 @@ pub fn report(input: &Input<'_>, why: &Why) -> Option<MemberReport> {
         state: why.state,
         reason: why.reason,
         detail: why.detail.clone(),
-        timeline: probe.map(|probe| probe.timeline),
+        // Of stopped data as well: who was promoted by hand and stopped would not be seen where the
+        // next timeline is assigned.
+        timeline: probe
+            .map(|probe| probe.timeline)
+            .or_else(|| Some(local.settled.as_ref()?.timeline)),
         received: probe.map(|probe| probe.received),
         replayed: probe.map(|probe| probe.replayed),
         system_identifier: match &local.data {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pgha_core::Epoch;
+use pgha_core::{Epoch, TimelineId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,9 @@ pub struct RewindOptions {
     pub member: String,
     /// The epoch it is done for.
     pub epoch: Epoch,
+    /// The timeline of the data, where nobody assigned it: one of this number that the source has is
+    /// another one, and their history files may be the same, byte for byte.
+    pub unassigned: Option<TimelineId>,
     /// It is ended after so long without a word. Crash recovery of the directory gives none.
     pub stall_limit: Duration,
 }
@@ -54,6 +57,7 @@ pub fn rewind(installation: Installation, layout: Layout, options: RewindOptions
             &mut seen,
         )
         .await;
+        let done = done.and_then(|()| seen.refuse_twin(options.unassigned));
         if done.is_ok() || !seen.touched {
             let data_dir = layout.data_dir.clone();
             blocking(move || Ok(prepare_standby(&data_dir)?)).await?;
@@ -75,7 +79,7 @@ pub fn rewind(installation: Installation, layout: Layout, options: RewindOptions
 /// What the program said on its way.
 #[derive(Default)]
 struct Seen {
-    diverged: Option<(pgha_core::Lsn, pgha_core::TimelineId)>,
+    diverged: Option<(pgha_core::Lsn, TimelineId)>,
     not_needed: bool,
     /// From here on the directory is neither the old one nor the new one.
     touched: bool,
@@ -86,6 +90,23 @@ impl Seen {
         self.diverged = self.diverged.or_else(|| diverged(line));
         self.not_needed |= line.contains("no rewind required");
         self.touched |= line.contains("need to copy");
+    }
+
+    /// The program takes the numbers of timelines for what they are, so the source moved on between the
+    /// decision and the connection.
+    fn refuse_twin(&mut self, unassigned: Option<TimelineId>) -> Result<(), JobError> {
+        match self.diverged {
+            Some((lsn, timeline)) if unassigned == Some(timeline) => {
+                self.touched = true;
+                Err(JobError::NotRewindable {
+                    reason: format!(
+                        "it was rewound to {lsn} on timeline {timeline}, which this data made by \
+                         itself: the source has another one of that number"
+                    ),
+                })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -163,6 +184,10 @@ fn conninfo(options: &RewindOptions) -> Result<String, JobError> {
         .with("port", &options.port.to_string())?
         .with("user", &options.user)?
         .with("dbname", "postgres")?
+        // Between the decision and this connection the source may have become somebody's standby, of
+        // a timeline with the number of ours. A primary that becomes one later ends the connection.
+        .with("target_session_attrs", "read-write")?
+        .with("options", "-c default_transaction_read_only=off")?
         .with("passfile", &options.passfile.to_string_lossy())?
         .with(
             "application_name",
@@ -173,71 +198,4 @@ fn conninfo(options: &RewindOptions) -> Result<String, JobError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::Path;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::Version;
-
-    /// Once it is let go it says that it begins to copy, leaves a sign, and lives until it is killed.
-    fn program_that_copies(bin_dir: &Path) -> Installation {
-        let script = "#!/bin/sh\ncd \"${0%/*}\"\n: >begun\nuntil [ -e go ]; do sleep 0.01; done\n\
-                      echo 'pg_rewind: need to copy 1 MB' >&2\n: >copying\nexec sleep 60\n";
-        let program = bin_dir.join("pg_rewind");
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        Installation {
-            bin_dir: bin_dir.to_owned(),
-            version: Version {
-                major: 15,
-                minor: 0,
-            },
-        }
-    }
-
-    /// One thread: what the program says before the cancelling has not been read by then.
-    #[tokio::test]
-    async fn what_a_cancelled_rewind_said_last_counts() {
-        let dir = tempfile::tempdir().unwrap();
-        let layout = Layout {
-            data_dir: dir.path().join("data"),
-            run_dir: dir.path().join("run"),
-            conf_dir: dir.path().join("conf"),
-            socket_dir: dir.path().join("run"),
-        };
-        fs::create_dir(&layout.data_dir).unwrap();
-        let installation = program_that_copies(dir.path());
-        let options = RewindOptions {
-            host: "127.0.0.1".to_owned(),
-            port: 1,
-            user: "replicator".to_owned(),
-            passfile: dir.path().join("passfile"),
-            member: "n1".to_owned(),
-            epoch: Epoch(1),
-            stall_limit: Duration::from_secs(60),
-        };
-        let mut job = rewind(installation, layout.clone(), options);
-        let until = std::time::Instant::now() + Duration::from_secs(20);
-        let left = |name: &str| {
-            assert!(std::time::Instant::now() < until, "no {name}");
-            dir.path().join(name).exists()
-        };
-        while !left("begun") {
-            tokio::task::yield_now().await;
-        }
-        fs::write(dir.path().join("go"), "").unwrap();
-        while !left("copying") {
-            std::thread::yield_now();
-        }
-        job.cancel();
-        let outcome = job.wait().await;
-        assert!(
-            matches!(outcome, Err(JobError::NotRewindable { .. })),
-            "{outcome:?}"
-        );
-        assert!(Marker::stands(&layout.run_dir).unwrap(), "half rewound");
-    }
-}
+mod tests;

@@ -220,6 +220,28 @@ fn an_interrupted_rewind_needs_a_clone() {
     });
 }
 
+/// Between a decision and its rewind the primary may have become a standby, of a line that nobody has
+/// compared with ours.
+#[test]
+fn a_standby_is_no_source_of_a_rewind() {
+    common::run(async {
+        let (a, _on_a) = Node::primary("a").await;
+        let (b, _on_b) = Node::standby("b", &a).await;
+        let (mut c, on_c) = Node::standby("c", &a).await;
+        drop(on_c);
+        c.stop(Signal::SIGINT).await;
+        let rewound_from = |port| rewind(installation(), c.layout.clone(), c.rewind_options(port));
+        let error = rewound_from(b.port).wait().await.unwrap_err();
+        assert!(
+            error.to_string().contains("session is read-only"),
+            "{error}"
+        );
+        assert!(!Marker::stands(&c.layout.run_dir).unwrap());
+        let from_primary = rewound_from(a.port).wait().await;
+        assert_eq!(from_primary.unwrap(), JobOutcome::RewindNotNeeded);
+    });
+}
+
 #[test]
 fn a_full_disk_is_named_so() {
     common::run_on_small_disk(async {

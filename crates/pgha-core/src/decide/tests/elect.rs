@@ -330,3 +330,31 @@ fn lost_by(action: Action) -> Option<LostRange> {
         _ => None,
     }
 }
+
+/// Who was promoted by hand is on a timeline of its own also while it is stopped: a twin of that number
+/// would be taken for it by `pg_rewind`.
+#[test]
+fn the_timeline_of_stopped_data_is_not_assigned() {
+    let mut scene = Scene::new();
+    scene.settled(at(2, 0x1000, &[]));
+    scene.local.tree = Tree::Empty;
+    scene.local.probe = None;
+    scene.local.data = Data::Unfinished;
+    assert_eq!(scene.tells().timeline, Some(TimelineId(2)));
+    scene.revoke(expired());
+    scene.since.phase = NOW - Duration::from_secs(60);
+    scene.stands(3, at(1, 0x1000, &[]), false);
+    let peer = scene.peers.get_mut(&name(3)).expect("heard");
+    peer.report.grant.epoch = Epoch(1);
+    peer.report.grant.remembers = true;
+    scene.was_told(1, 0x1000);
+    let assigned = |action: &Action| match action {
+        Action::Propose(command) => match &**command {
+            Command::Primary(primary) => Some(primary.timeline),
+            _ => None,
+        },
+        _ => None,
+    };
+    let assigned = scene.decide().actions.iter().find_map(assigned);
+    assert_eq!(assigned, Some(TimelineId(3)));
+}

@@ -138,6 +138,7 @@ impl Node {
             passfile: self.layout.passfile(),
             member: self.name.clone(),
             epoch: Epoch(2),
+            unassigned: None,
             stall_limit: LIMIT,
         }
     }

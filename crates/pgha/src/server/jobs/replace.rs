@@ -53,6 +53,11 @@ pub(super) async fn rewind(
         passfile: site.layout.passfile(),
         member: site.name.0.clone(),
         epoch,
+        unassigned: context
+            .settled
+            .as_ref()
+            .map(|position| position.timeline)
+            .filter(|timeline| context.state.lineage.path_to(*timeline).is_none()),
         stall_limit: STALL_MAX,
     };
     let running = job::rewind(site.installation.clone(), site.layout.clone(), options);
