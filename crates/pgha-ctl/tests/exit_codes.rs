@@ -126,6 +126,17 @@ async fn an_outcome_that_nobody_knows_is_4() {
             Change::Hangs,
             &["failover", "--to", "n1", "--yes", "--timeout", "100ms"],
         ),
+        (
+            Change::Hangs,
+            &[
+                "settings",
+                "set",
+                "lease_ms=2000",
+                "--yes",
+                "--timeout",
+                "1s",
+            ],
+        ),
         (Change::Breaks, &SWITCHOVER),
         (
             Change::Outcome(Vec::new(), Kind::TimedOut, "no primary after 60 s"),

@@ -214,6 +214,9 @@ impl Admin for Fake {
                 "leese_ms = 1 is refused: no such key",
             ));
         }
+        if matches!(self.change, Change::Hangs) {
+            std::future::pending::<()>().await;
+        }
         let mut after = self.settings.clone();
         after.version += 1;
         after.values.extend(request.values);
