@@ -30,10 +30,20 @@ pub async fn get_from(
     address: SocketAddr,
     path: &str,
 ) -> anyhow::Result<Response> {
+    ask("GET", namespace, address, path).await
+}
+
+/// By another method than GET.
+pub async fn ask(
+    method: &str,
+    namespace: Option<&Namespace>,
+    address: SocketAddr,
+    path: &str,
+) -> anyhow::Result<Response> {
     let exchange = async {
         let mut stream = netns::stream(namespace, address, ANSWER_WITHIN).await?;
         let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+            format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

@@ -157,6 +157,16 @@ async fn health_checks(cluster: &Cluster, primary: &str) -> anyhow::Result<()> {
                 "{} {path}: {}",
                 member.name, answer.body
             );
+            for method in ["HEAD", "OPTIONS"] {
+                let asked = http::ask(method, None, member.addresses.http, path).await?;
+                assert_eq!(asked.status, code, "{} {method} {path}", member.name);
+            }
+        }
+        // As PostgreSQL writes sizes.
+        for (path, code) in [("/replica?lag=16MB", 200), ("/replica?lag=much", 400)] {
+            let code = if leads && code == 200 { 503 } else { code };
+            let answer = http::get(member.addresses.http, path).await?;
+            assert_eq!(answer.status, code, "{} {path}", member.name);
         }
         let metrics = http::get(member.addresses.http, "/metrics").await?;
         assert!(metrics.body.contains("pgha_"), "{}", metrics.body);

@@ -85,6 +85,8 @@ reasons! {
     NotStreaming => "not_streaming", "the replica follows but its receiver is not connected: see PostgreSQL's log";
     /// The data directory was lost.
     DataMissing => "data_missing", "there is no data directory: it will be cloned";
+    /// The system lets nobody look.
+    DataUnreadable => "data_unreadable", "the data directory cannot be looked into; nothing is changed, and it is looked at again every 5 s: see the log for what the system says";
     /// The directory is not usable.
     DataForeign => "data_foreign", "the data directory belongs to another cluster: move it away or correct postgres.data_dir";
     /// The major version differs.
@@ -92,7 +94,7 @@ reasons! {
     /// The last job failed.
     JobFailed => "job_failed", "the last step failed and will be tried again: see detail";
     /// PostgreSQL could not be started.
-    StartFailed => "start_failed", "PostgreSQL does not start: see its log in the data directory";
+    StartFailed => "start_failed", "PostgreSQL does not start: see its log, run/postgres.log under data_dir";
     /// Handover in progress.
     Handover => "handover", "a switchover is under way: new connections are held";
     /// The member cannot be reached.

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
+use std::{fs, io};
 
 use pgha_core::{Lsn, SystemIdentifier, TimelineId};
 use serde::{Deserialize, Serialize};
 
 use crate::Installation;
+use crate::files::{At, FileError};
+
+/// `PG_CONTROL_FILE_SIZE`, versions 10 to 18.
+const CONTROL_FILE_BYTES: u64 = 8192;
 
 /// The state that PostgreSQL last wrote into its control file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +85,7 @@ pub struct ControlData {
 /// The control file could not be read or understood.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The program did not run.
+    /// The program did not run, or did not come to an end by itself.
     #[error("cannot run {} on {}: {reason}", program.display(), data_dir.display())]
     Run {
         /// The program.
@@ -90,6 +95,9 @@ pub enum ControlError {
         /// Why not.
         reason: String,
     },
+    /// The program could not read the control file.
+    #[error("pg_controldata cannot read the control file: {0}")]
+    Unread(String),
     /// The checksum of the control file does not match: its values mean nothing.
     #[error(
         "the control file of this data directory is damaged: {0}; it needs a clone or a restore"
@@ -123,12 +131,21 @@ impl ControlData {
             .env("LC_ALL", "C")
             .output()
             .map_err(|error| failed(error.to_string()))?;
-        if !output.status.success() {
-            return Err(failed(
-                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            ));
+        let words = || String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        match output.status.code() {
+            Some(0) => Self::parse(&String::from_utf8_lossy(&output.stdout)),
+            Some(_) => Err(ControlError::Unread(words())),
+            None => Err(failed(format!("{}; {}", output.status, words()))),
         }
-        Self::parse(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    /// Whether a control file is there that is long enough: then whoever cannot read it is at fault.
+    pub(crate) fn is_whole(data_dir: &Path) -> Result<bool, FileError> {
+        let control_file = data_dir.join("global/pg_control");
+        match fs::metadata(&control_file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            found => Ok(found.at("inspect", &control_file)?.len() >= CONTROL_FILE_BYTES),
+        }
     }
 
     /// Parses what `pg_controldata` prints under `LC_ALL=C`, versions 13 to 18.

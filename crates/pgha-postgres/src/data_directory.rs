@@ -61,7 +61,7 @@ pub enum InspectError {
     /// The system refused.
     #[error(transparent)]
     File(#[from] FileError),
-    /// `pg_controldata` could not be run.
+    /// `pg_controldata` could not be run, or could not read a control file that is there.
     #[error(transparent)]
     Control(ControlError),
 }
@@ -111,16 +111,61 @@ impl DataDirectory {
                 standby: path.join("standby.signal").exists(),
                 backup_label: path.join("backup_label").exists(),
             }))),
-            // A control file that is gone or cut short makes the program fail: the directory is
-            // at fault then. A program that is gone says nothing about the directory.
-            Err(error @ ControlError::Run { .. })
-                if !installation.program("pg_controldata").is_file() =>
-            {
+            // Says nothing about the directory: the program is gone, or there is no process, memory
+            // or descriptor to be had.
+            Err(error @ ControlError::Run { .. }) => Err(InspectError::Control(error)),
+            Err(error @ ControlError::Unread(_)) if ControlData::is_whole(path)? => {
                 Err(InspectError::Control(error))
             }
             Err(error) => Ok(Self::Damaged {
                 reason: error.to_string(),
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::Version;
+
+    /// What is found where `pg_controldata` does this, and the control file is so long.
+    fn found(script: &str, control_file_bytes: usize) -> Result<DataDirectory, InspectError> {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("pg_controldata");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let data_dir = dir.path().join("data");
+        fs::create_dir_all(data_dir.join("global")).unwrap();
+        fs::write(data_dir.join("PG_VERSION"), "15\n").unwrap();
+        let control_file = data_dir.join("global/pg_control");
+        fs::write(control_file, vec![0; control_file_bytes]).unwrap();
+        let installation = Installation {
+            bin_dir: dir.path().to_owned(),
+            version: Version {
+                major: 15,
+                minor: 0,
+            },
+        };
+        DataDirectory::inspect(&installation, &data_dir)
+    }
+
+    /// Damaged data is cloned over: what the machine has no process or descriptor for is not damaged (P8).
+    #[test]
+    fn a_program_that_cannot_look_says_nothing_about_the_data() {
+        let cut_short = found("exit 1", 100);
+        assert!(
+            matches!(cut_short, Ok(DataDirectory::Damaged { .. })),
+            "{cut_short:?}"
+        );
+        for script in ["exit 1", "kill -9 $$"] {
+            let found = found(script, 8192);
+            assert!(
+                matches!(found, Err(InspectError::Control(_))),
+                "{script}: {found:?}"
+            );
         }
     }
 }

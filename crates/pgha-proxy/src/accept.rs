@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 
@@ -16,6 +16,8 @@ use crate::stats::count;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 /// A look at the room even if nobody said that a connection has ended.
 const ROOM_CHECK: Duration = Duration::from_millis(100);
+/// That there is no room is said no more often than this.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Accepts until its task is dropped. Runs on the first of `workers`.
 pub(crate) async fn accept_loop(
@@ -25,8 +27,9 @@ pub(crate) async fn accept_loop(
     workers: Vec<Arc<Worker>>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
+    let mut told_at = None;
     loop {
-        wait_for_room(&shared).await;
+        wait_for_room(&shared, port, &mut told_at).await;
         match listener.accept().await {
             Ok((stream, peer)) => place(stream, peer, port, &shared, &workers),
             Err(error) => pause_after(&error, port, &shared).await,
@@ -34,11 +37,21 @@ pub(crate) async fn accept_loop(
     }
 }
 
-async fn wait_for_room(shared: &Shared) {
+async fn wait_for_room(shared: &Shared, port: PortKind, told_at: &mut Option<Instant>) {
     loop {
         let freed = shared.freed.notified();
-        if shared.connections() < shared.limits.connections_max as u64 {
+        let max = shared.limits.connections_max;
+        if shared.connections() < max as u64 {
             return;
+        }
+        if told_at.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
+            *told_at = Some(Instant::now());
+            tracing::warn!(
+                max,
+                ?port,
+                "as many connections as the limit of open files allows: new ones wait in the \
+                 kernel's backlog; raise the hard limit (LimitNOFILE of systemd, `ulimit -Hn`)"
+            );
         }
         // Woken or not, the count decides.
         let _ = tokio::time::timeout(ROOM_CHECK, freed).await;

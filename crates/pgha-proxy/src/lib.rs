@@ -27,7 +27,7 @@ mod supervisor;
 pub use admission::{AdmissionRefused, ReadOnlyAdmission};
 pub use clock::{BootClock, Clock};
 pub use gate::{Gate, GateRefused};
-pub use limits::Limits;
+pub use limits::{Limits, raise_file_limit};
 pub use ports::{BindError, Ports, PortsConfig, RunError, Wiring};
 pub use preamble::{ClusterTag, ForwardKind, Preamble};
 pub use protocol::{FirstPacket, ProtocolError, error_response, parse_first_packet};

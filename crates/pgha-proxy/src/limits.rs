@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Descriptors of one session: client and server.
 const DESCRIPTORS_PER_SESSION: u64 = 2;
@@ -48,6 +48,17 @@ impl Default for Limits {
                 .map_or(1, usize::from)
                 .clamp(1, 4),
         }
+    }
+}
+
+/// Raises this process's limit of open files as far as it may by itself. The usual limit of 1024 is there
+/// for programs that use select(2), which PostgreSQL and pgha do not (getrlimit(2)); it would let no more
+/// than 384 clients in.
+pub fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
     }
 }
 

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Query, State};
+use axum::handler::Handler;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use pgha_core::Epoch;
 use pgha_core::report::{MemberState, Role};
 use pgha_proxy::{Gate, Stats};
 use serde::Deserialize;
 
+use crate::lag::end_of_primary;
 use crate::lease::HolderShared;
 use crate::services::Shared;
 
@@ -33,17 +35,22 @@ struct ReplicaQuery {
 /// The routes.
 pub(crate) fn router(health: Health) -> Router {
     Router::new()
-        .route("/", get(primary))
-        .route("/primary", get(primary))
-        .route("/read-write", get(primary))
-        .route("/leader", get(primary))
-        .route("/replica", get(replica))
-        .route("/read-only", get(read_only))
-        .route("/health", get(healthy))
-        .route("/liveness", get(liveness))
-        .route("/readiness", get(readiness))
+        .route("/", check(primary))
+        .route("/primary", check(primary))
+        .route("/read-write", check(primary))
+        .route("/leader", check(primary))
+        .route("/replica", check(replica))
+        .route("/read-only", check(read_only))
+        .route("/health", check(healthy))
+        .route("/liveness", check(liveness))
+        .route("/readiness", check(readiness))
         .route("/metrics", get(metrics))
         .with_state(health)
+}
+
+/// A question to which the status is the answer. HAProxy asks by OPTIONS unless it is told otherwise.
+fn check<H: Handler<T, Health>, T: 'static>(handler: H) -> MethodRouter<Health> {
+    get(handler.clone()).options(handler)
 }
 
 fn answer(good: bool, text: String) -> Response {
@@ -62,14 +69,10 @@ impl Health {
         };
         let published = joined.published.borrow().clone();
         let replayed = published.report.as_ref().and_then(|report| report.replayed);
-        let end = joined.peers.heard().into_values().filter_map(|heard| {
-            (heard.report.role == Role::Primary)
-                .then_some(heard.report.received)
-                .flatten()
-        });
-        let lag = replayed
-            .zip(end.max())
-            .map(|(at, end)| at.bytes_behind(end));
+        let view = joined.raft.state().borrow().clone();
+        let heard = joined.peers.heard();
+        let end = end_of_primary(&view.state, heard.values().map(|heard| &heard.report));
+        let lag = replayed.zip(end).map(|(at, end)| at.bytes_behind(end));
         (published.why.role, published.why.state, lag)
     }
 
@@ -115,7 +118,7 @@ async fn primary(State(health): State<Health>) -> Response {
 async fn replica(State(health): State<Health>, Query(query): Query<ReplicaQuery>) -> Response {
     let lag_max = match query.lag.as_deref().map(pgha_core::settings::parse_size) {
         Some(None) => {
-            let text = "lag: expected a number of bytes, or one with kB, KiB, MiB, GiB";
+            let text = "lag: expected a number of bytes, or one with KiB, MiB, GiB, or PostgreSQL's kB, MB, GB";
             return (StatusCode::BAD_REQUEST, text).into_response();
         }
         Some(lag) => lag,

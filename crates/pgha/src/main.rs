@@ -6,6 +6,7 @@ mod daemon;
 mod formation;
 mod grpc;
 mod http;
+mod lag;
 mod lease;
 mod logging;
 #[cfg(test)]

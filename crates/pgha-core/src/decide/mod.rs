@@ -144,6 +144,11 @@ fn stops(input: &Input<'_>, decision: &mut Decision) -> bool {
             decision.is(Role::None, MemberState::Stopping, Reason::ShuttingDown);
         }
         Tree::Unknown | Tree::Empty => {
+            // What was there stays untouched by it. A rewind half way would leave nothing to start from.
+            let copying = |job: &&Job| matches!(job.kind, JobKind::Clone { .. }) && !job.cancelled;
+            if input.local.replacing().filter(copying).is_some() {
+                decision.act(Action::CancelJob);
+            }
             decision.is(Role::None, MemberState::Stopped, Reason::ShuttingDown);
         }
     }

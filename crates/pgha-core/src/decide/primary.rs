@@ -13,6 +13,8 @@ use crate::report::{MemberState, Role};
 use crate::state::{Handover, PrimaryRecord};
 use crate::{Reason, StartKind};
 
+const DATA_GONE: &str = "its data directory is gone, or cannot be used";
+
 pub(super) fn primary(input: &Input<'_>, record: &PrimaryRecord, decision: &mut Decision) {
     let local = input.local;
     if record.epoch <= local.given_up {
@@ -77,7 +79,7 @@ fn start(input: &Input<'_>, record: &PrimaryRecord, decision: &mut Decision) {
             Data::Cluster(_) => decision.act(Action::StartPrimary(record.epoch)),
             Data::Unknown => {}
             Data::Missing | Data::Unfinished | Data::Unusable(_) => {
-                give_up(input, record, "its data directory is gone", decision);
+                give_up(input, record, DATA_GONE, decision);
             }
         },
         StartKind::Reinstatement => {
@@ -104,7 +106,7 @@ fn start(input: &Input<'_>, record: &PrimaryRecord, decision: &mut Decision) {
             // Whether it has to be pinned is being read.
             Data::Unknown => {}
             Data::Missing | Data::Unfinished | Data::Unusable(_) => {
-                give_up(input, record, "its data directory is gone", decision);
+                give_up(input, record, DATA_GONE, decision);
             }
         },
     }
@@ -209,12 +211,14 @@ fn serve(input: &Input<'_>, record: &PrimaryRecord, decision: &mut Decision) {
         decision.act(Action::OpenGate(record.epoch));
     }
     let Some(probe) = &local.probe else { return };
-    let wanted: Vec<String> = input
+    let mut wanted: Vec<String> = input
         .state
         .data_members()
         .filter(|(name, _)| **name != input.me.name)
         .map(|(name, _)| slot_name(record.timeline, name))
         .collect();
+    // `db10.x` comes after `db1.x`, and the slot of the first before that of the second.
+    wanted.sort_unstable();
     let mut present: Vec<&String> = probe.slots.iter().map(|slot| &slot.name).collect();
     present.sort_unstable();
     let lost = |name: &String| {

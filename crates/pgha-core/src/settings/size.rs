@@ -1,6 +1,6 @@
 //! Sizes as they are typed and shown.
 
-pub(super) const SIZE: &str = "accepted is a number of bytes, or one with kB, KiB, MiB, GiB or TiB";
+pub(super) const SIZE: &str = "accepted is a number of bytes, or one with KiB, MiB, GiB or TiB";
 
 const UNITS: [(&str, u64); 4] = [
     ("TiB", 1 << 40),
@@ -9,12 +9,20 @@ const UNITS: [(&str, u64); 4] = [
     ("KiB", 1 << 10),
 ];
 
-/// Reads `16MiB`, `64 KiB`, `1000kB` or a number of bytes.
+/// As PostgreSQL writes them, whose units are powers of two too (manual, 20.1.1).
+const POSTGRESQL_UNITS: [(&str, u64); 4] = [
+    ("TB", 1 << 40),
+    ("GB", 1 << 30),
+    ("MB", 1 << 20),
+    ("kB", 1 << 10),
+];
+
+/// Reads `16MiB`, `64 KiB`, PostgreSQL's `16MB` for the same, or a number of bytes.
 pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     let (digits, factor) = UNITS
         .iter()
-        .chain(&[("kB", 1000)])
+        .chain(&POSTGRESQL_UNITS)
         .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)))
         .unwrap_or((text, 1));
     digits.trim_end().parse::<u64>().ok()?.checked_mul(factor)

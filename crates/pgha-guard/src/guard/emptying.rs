@@ -201,7 +201,7 @@ impl Guard {
             self.ended = primary.epoch;
             let secret = secret.clone();
             let note = ReleaseNote::new(&primary.route, primary.epoch, secret, &report);
-            let until = clock::now() + self.options.ack_wait;
+            let until = (clock::now() + self.options.ack_wait).max(primary.kill_at);
             self.phase = Phase::AwaitingAck { note, until };
         }
         self.role = Role::Standby(report.epoch);

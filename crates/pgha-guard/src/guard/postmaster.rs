@@ -1,6 +1,6 @@
 //! How a postmaster is started, and signalled.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -68,7 +68,15 @@ pub(super) fn unblock_signals() -> io::Result<()> {
     Ok(SigSet::empty().thread_set_mask()?)
 }
 
+/// Nobody else takes care of it: at a start a longer one is put aside, over the one before it.
+const LOG_BYTES_MAX: u64 = 64 << 20;
+
 fn open_log(start: &Start) -> io::Result<File> {
+    let length = fs::metadata(&start.log_path).map_or(0, |metadata| metadata.len());
+    if length > LOG_BYTES_MAX {
+        // A log that stays is none less for it.
+        let _ = fs::rename(&start.log_path, start.log_path.with_extension("log.old"));
+    }
     let mut options = OpenOptions::new();
     let opened = options
         .append(true)

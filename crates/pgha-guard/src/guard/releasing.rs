@@ -107,12 +107,25 @@ impl Guard {
         Ok(child.id())
     }
 
-    pub(super) fn advance_releasing(&mut self, now: Mono) {
-        if let Phase::AwaitingAck { until, .. } = &self.phase
-            && now >= *until
-        {
+    /// A sidecar that stands still may have an acknowledgement of the old tree in a socket, and passes it
+    /// on when it runs again, as long as its gate is open by its clock (P1). So nothing is released before
+    /// the deadline of that tree, which comes after the gate's end. A sidecar that has died passes nothing
+    /// on, and its end is seen at once.
+    fn judge_ack(&mut self, now: Mono) {
+        let deadline = self.board.deadline();
+        let Phase::AwaitingAck { note, until } = &mut self.phase else {
+            return;
+        };
+        if let Some(deadline) = deadline.filter(|deadline| deadline.epoch == note.epoch) {
+            *until = deadline.kill_at.max(*until);
+        }
+        if now >= *until {
             self.release_unacknowledged();
         }
+    }
+
+    pub(super) fn advance_releasing(&mut self, now: Mono) {
+        self.judge_ack(now);
         if let Some(releasing) = &mut self.releasing
             && now >= releasing.next_look()
         {

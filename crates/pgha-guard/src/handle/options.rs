@@ -29,7 +29,8 @@ pub struct GuardOptions {
     pub data_dir: PathBuf,
     /// The lock beside it.
     pub lock_path: PathBuf,
-    /// How long the guard waits for [`Ack`](crate::Order::Ack) before it runs the release program.
+    /// How long the guard of a sidecar that lives waits for [`Ack`](crate::Order::Ack), at least, before
+    /// it runs the release program; the deadline of the tree has passed by then as well.
     pub ack_wait: Duration,
     /// How long the release program may take.
     pub release_within: Duration,

@@ -1,5 +1,8 @@
 //! Who releases an epoch, and a release program that hangs.
 
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 use pgha_core::{Epoch, MemberName};
 use pgha_guard::{Event, Order, ReleaseOutcome};
 
@@ -17,7 +20,7 @@ fn await_outcome(sidecar: &Sidecar) -> (Epoch, ReleaseOutcome) {
 fn the_guard_releases_what_the_sidecar_leaves_to_whom_it_named_last() {
     let world = World::new();
     let mut sidecar = world.sidecar();
-    sidecar.renew(1, 2000);
+    sidecar.set_deadline(1, 2000);
     sidecar.order(world.shell("sleep 600", primary(1)));
     sidecar.await_started();
     let mut new = route();
@@ -32,6 +35,23 @@ fn the_guard_releases_what_the_sidecar_leaves_to_whom_it_named_last() {
     let note = world.await_released();
     let names: Vec<MemberName> = note.peers.into_iter().map(|peer| peer.name).collect();
     assert_eq!(names, ["n2".into()]);
+    sidecar.quit();
+}
+
+/// It may have an acknowledgement in a socket, and its gate is open by its clock when it runs again.
+#[test]
+fn what_a_sidecar_that_stands_still_has_not_taken_over_is_released_at_the_deadline() {
+    let world = World::new();
+    let mut sidecar = world.sidecar();
+    sidecar.set_deadline(1, 1500);
+    let renewed = Instant::now();
+    sidecar.order(world.shell("sleep 600", primary(1)));
+    let shell = sidecar.await_started();
+    proc::signal(shell, Signal::SIGKILL);
+    sidecar.await_empty();
+    await_that("the release", || world.was_released());
+    let waited = renewed.elapsed();
+    assert!(waited >= Duration::from_millis(1400), "{waited:?}");
     sidecar.quit();
 }
 

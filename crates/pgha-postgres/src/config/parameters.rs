@@ -55,6 +55,9 @@ const RUNS_CODE: [&str; 10] = [
     "extension_control_path",
 ];
 
+/// What pgha writes unless the user does.
+const RESERVED_CONNECTIONS: u64 = 5;
+
 /// Where parameters come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterTrust {
@@ -130,7 +133,29 @@ impl UserParameters {
             check(&name, value, trust)?;
             checked.insert(name, value.clone());
         }
-        Ok(Self(checked))
+        let checked = Self(checked);
+        checked.check_connections()?;
+        Ok(checked)
+    }
+
+    /// PostgreSQL does not start without a connection that nobody has reserved, and does not say so when
+    /// it is asked about values only (manual, 20.3.1).
+    fn check_connections(&self) -> Result<(), ParameterError> {
+        let number = |name: &str, default: u64| {
+            let given = self.get(name).and_then(|value| value.trim().parse().ok());
+            given.unwrap_or(default)
+        };
+        let reserved = number("superuser_reserved_connections", RESERVED_CONNECTIONS)
+            .saturating_add(number("reserved_connections", 0));
+        let all = number("max_connections", 100);
+        if reserved < all {
+            return Ok(());
+        }
+        Err(ParameterError::Value {
+            name: "max_connections".to_owned(),
+            value: all.to_string(),
+            accepted: format!("a number above the {reserved} that are reserved"),
+        })
     }
 
     /// The value of a parameter.
@@ -167,7 +192,7 @@ fn check(name: &str, value: &str, trust: ParameterTrust) -> Result<(), Parameter
             value: given(),
         });
     }
-    if trust == ParameterTrust::DataOnly && RUNS_CODE.contains(&name) {
+    if trust == ParameterTrust::DataOnly && runs_code(name) {
         return Err(ParameterError::RunsCode {
             name: named(),
             value: given(),
@@ -191,6 +216,18 @@ fn check(name: &str, value: &str, trust: ParameterTrust) -> Result<(), Parameter
         value: given(),
         accepted,
     })
+}
+
+/// Also what a procedural language runs when it is loaded: `plperl.on_init` and its like,
+/// `pltcl.start_proc`.
+fn runs_code(name: &str) -> bool {
+    let of_language = name
+        .strip_prefix("pl")
+        .and_then(|rest| Some(rest.split_once('.')?.1));
+    RUNS_CODE.contains(&name)
+        || of_language.is_some_and(|own| {
+            own.starts_with("on_") && own.ends_with("init") || own == "start_proc"
+        })
 }
 
 fn is_at_least(value: &str, min: u32) -> bool {
@@ -254,9 +291,42 @@ mod tests {
 
     #[test]
     fn code_needs_trust() {
-        let error = parse("archive_command", "cp", ParameterTrust::DataOnly).unwrap_err();
-        assert!(matches!(error, ParameterError::RunsCode { .. }));
-        assert!(parse("archive_command", "cp", ParameterTrust::MayRunCode).is_ok());
+        for name in [
+            "archive_command",
+            "plperl.on_init",
+            "plperl.on_plperlu_init",
+            "pltcl.start_proc",
+        ] {
+            let error = parse(name, "cp", ParameterTrust::DataOnly).unwrap_err();
+            assert!(matches!(error, ParameterError::RunsCode { .. }), "{name}");
+            assert!(parse(name, "cp", ParameterTrust::MayRunCode).is_ok());
+        }
+        assert!(
+            parse(
+                "plpgsql.variable_conflict",
+                "error",
+                ParameterTrust::DataOnly
+            )
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn somebody_without_a_reservation_gets_in() {
+        let all = |values: &[(&str, &str)]| {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let parameters = values.iter().map(owned).collect();
+            UserParameters::parse(&parameters, ParameterTrust::DataOnly)
+        };
+        let error = all(&[("max_connections", "5")]).unwrap_err().to_string();
+        assert!(error.contains("above the 5 that are reserved"), "{error}");
+        assert!(all(&[("max_connections", "6")]).is_ok());
+        assert!(all(&[("superuser_reserved_connections", "100")]).is_err());
+        let more = [
+            ("superuser_reserved_connections", "100"),
+            ("max_connections", "200"),
+        ];
+        assert!(all(&more).is_ok());
     }
 
     #[test]

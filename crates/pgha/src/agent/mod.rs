@@ -7,6 +7,7 @@ mod observe;
 mod publish;
 mod routes;
 mod secrets;
+mod take_over;
 #[cfg(test)]
 mod tests;
 
@@ -227,8 +228,8 @@ impl Agent {
 
     /// Only this side knows where the data is that an operator has to look at.
     fn name_directory(&self, why: &mut Why) {
-        use pgha_core::Reason::{DataForeign, MajorVersionDiffers};
-        let (Some(worker), Some(DataForeign | MajorVersionDiffers)) =
+        use pgha_core::Reason::{DataForeign, DataUnreadable, MajorVersionDiffers};
+        let (Some(worker), Some(DataForeign | DataUnreadable | MajorVersionDiffers)) =
             (&self.parts.worker, why.reason)
         else {
             return;

@@ -1,7 +1,7 @@
 //! Gathers what the decision is made from.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use pgha_core::decide::{Fresh, RaftView, Tree};
 use pgha_core::lease::{Hold, Quorums};
@@ -9,7 +9,10 @@ use pgha_core::{ForkId, Mono, Phase};
 use pgha_guard::{Health, clock};
 use pgha_raft::{RoleView, StateView};
 
-use super::{Agent, Event, phase_number};
+use super::{Agent, phase_number};
+
+/// From the order to start PostgreSQL to the guard's word that it has begun.
+const STARTED_MAX: Duration = Duration::from_secs(10);
 
 impl Agent {
     pub(super) fn observe(&mut self, state: &StateView, role: &RoleView) {
@@ -48,6 +51,7 @@ impl Agent {
     /// A guard that stands still cannot kill at the deadline: it goes, and PostgreSQL with it.
     fn look_at_guard(&mut self) {
         self.guard_look = Mono::NEVER;
+        self.look_at_start();
         let under_deadline = matches!(self.local.tree, Tree::Primary { .. });
         let guard = self.guard.as_ref().filter(|_| under_deadline);
         match guard.map(|guard| guard.health(clock::now())) {
@@ -64,6 +68,27 @@ impl Agent {
                 self.bury_guard();
             }
         }
+    }
+
+    /// A guard that does not even say that it has begun cannot be told to stop what it may begin yet.
+    fn look_at_start(&mut self) {
+        let (Tree::Standby { since, .. } | Tree::Primary { since, .. }) = self.local.tree else {
+            return;
+        };
+        if !self.local.starting {
+            return;
+        }
+        let until = since + STARTED_MAX;
+        if clock::now() < until {
+            self.guard_look = until;
+            return;
+        }
+        if !self.busy.guard {
+            tracing::error!(
+                "the guard has not answered to a start within {STARTED_MAX:?}: it is killed"
+            );
+        }
+        self.bury_guard();
     }
 
     fn notice_changes(&mut self, view: &StateView) {
@@ -93,68 +118,6 @@ impl Agent {
         }
     }
 
-    /// What the settings and the members mean for files of this node.
-    fn take_over_settings(&mut self, view: &StateView) {
-        if !view.state.is_created() {
-            return;
-        }
-        let members = hash(&format!("{:?}", view.state.members));
-        if self.seen.members != members {
-            self.seen.members = members;
-            self.parts.peers.follow_members(&view.state);
-            self.write_access(view);
-            self.reroute_guard(view);
-        }
-        let parameters = hash(&format!("{:?}", view.state.settings));
-        if self.seen.parameters != parameters {
-            self.seen.parameters = parameters;
-            self.parts.holder.set_timing(view.state.settings.lease());
-            self.apply_parameters(view);
-        }
-    }
-
-    fn write_access(&self, view: &StateView) {
-        let Some(worker) = self.parts.worker.clone() else {
-            return;
-        };
-        let state = view.state.clone();
-        let running = matches!(self.local.tree, Tree::Standby { .. } | Tree::Primary { .. });
-        match worker.site().write_access(&state) {
-            Ok(true) if running => {
-                self.reload(worker);
-            }
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "pg_hba.conf cannot be written"),
-        }
-    }
-
-    fn apply_parameters(&self, view: &StateView) {
-        let Some(worker) = self.parts.worker.clone() else {
-            return;
-        };
-        let state = view.state.clone();
-        let running = matches!(self.local.tree, Tree::Standby { .. } | Tree::Primary { .. });
-        let events = self.events.0.clone();
-        tokio::spawn(async move {
-            let mut desk = worker.desk().await;
-            desk.set_parameters(&state);
-            if running {
-                match desk.reload().await {
-                    Ok(pending) => drop(events.send(Event::Reloaded(pending))),
-                    Err(error) => tracing::warn!(%error, "parameters were not reloaded"),
-                }
-            }
-        });
-    }
-
-    fn reload(&self, worker: crate::server::Worker) {
-        tokio::spawn(async move {
-            if let Err(error) = worker.desk().await.reload().await {
-                tracing::warn!(%error, "PostgreSQL did not reload its access rules");
-            }
-        });
-    }
-
     pub(super) fn raft_view(&self, role: &RoleView) -> RaftView {
         RaftView {
             leader: role.leader.as_ref().map(|leader| leader.name.clone()),
@@ -174,13 +137,6 @@ impl Agent {
             transfer_tried: self.seen.transfer_tried,
         }
     }
-}
-
-fn hash(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    // 0 is what nothing has been seen as.
-    hasher.finish() | 1
 }
 
 /// What the core must not draw itself.

@@ -12,6 +12,7 @@ use pgha_proxy::{ReadOnlyAddress, ReadOnlyTarget, Route, Routes};
 use pgha_raft::StateView;
 
 use super::Agent;
+use crate::lag::end_of_primary;
 
 /// Who has not been heard of for so long serves no reads for others.
 const HEARD_MAX: Duration = Duration::from_secs(2);
@@ -86,11 +87,8 @@ impl Agent {
     ) -> (Vec<ReadOnlyTarget>, Vec<ReadOnlyTarget>) {
         let now = pgha_guard::clock::now();
         let fresh = |heard: &&Heard| heard.refused_at.is_none() && now < heard.at + HEARD_MAX;
-        let primary = peers.values().map(|heard| &heard.report).chain(own);
-        let end = primary
-            .filter(|report| report.role == Role::Primary)
-            .filter_map(|report| report.received)
-            .max();
+        let reports = peers.values().map(|heard| &heard.report).chain(own);
+        let end = end_of_primary(&view.state, reports);
         let near = |report: &MemberReport| match (end, report.replayed) {
             (Some(end), Some(replayed)) => {
                 replayed.bytes_behind(end) <= view.state.settings.read_max_lag

@@ -60,7 +60,7 @@ pub(super) async fn end(
     tokio::select! {
         outcome = agent => outcome.context("the agent ended"),
         () = async { ended(shutdown).await; tokio::time::sleep(STOP_MAX).await } => {
-            tracing::warn!("nobody took over within {STOP_MAX:?}: ending all the same");
+            tracing::warn!("nobody took over, or not everything stopped, within {STOP_MAX:?}: ending all the same");
             Ok(())
         }
         why = fatally(&mut fatal) => Err(anyhow!("{why}")),

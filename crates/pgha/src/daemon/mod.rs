@@ -43,6 +43,7 @@ pub(crate) fn run(config: Config) -> ExitCode {
         default(panic);
         std::process::abort();
     }));
+    pgha_proxy::raise_file_limit();
     // One worker: it is idle nearly all the time, and a second one only means that each message wakes
     // two threads. Leases, ports and disk have threads of their own.
     let runtime = tokio::runtime::Builder::new_multi_thread()

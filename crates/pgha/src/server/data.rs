@@ -1,6 +1,7 @@
 //! What lies in the data directory.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use pgha_core::decide::{Data, DataCluster};
 use pgha_core::{Epoch, Lsn, Reason, SystemIdentifier, TimelineId};
@@ -8,6 +9,10 @@ use pgha_postgres::control::ClusterState as ControlState;
 use pgha_postgres::{DataDirectory, Marker, WalTail, end_of_wal, rewound_to, timeline};
 
 use super::Site;
+
+/// Of a directory that the system does not let anybody look into.
+const LOOKS_MAX: u32 = 5;
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A primary that ended.
 #[derive(Clone, Debug)]
@@ -73,23 +78,28 @@ impl Site {
         }
     }
 
+    /// What cannot be looked into, as there is no process or descriptor to be had, is not damaged: it is
+    /// looked at again before that is said.
     fn look(&self, ran: bool) -> Data {
-        match Marker::stands(&self.layout.run_dir) {
-            Ok(false) => {}
-            Ok(true) => return Data::Unfinished,
-            Err(error) => {
-                tracing::error!(%error, "the marker of an unfinished step cannot be read");
-                return Data::Unusable(Reason::DataForeign);
+        for _ in 1..LOOKS_MAX {
+            match self.look_once(ran) {
+                Ok(data) => return data,
+                Err(error) => tracing::warn!("the data directory cannot be looked into: {error:#}"),
             }
+            std::thread::sleep(LOOK_PAUSE);
         }
-        let found = match DataDirectory::inspect(&self.installation, &self.layout.data_dir) {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::error!(%error, "the data directory cannot be looked into");
-                return Data::Unusable(Reason::DataForeign);
-            }
-        };
-        match found {
+        self.look_once(ran).unwrap_or_else(|error| {
+            tracing::error!("the data directory cannot be looked into: {error:#}");
+            Data::Unusable(Reason::DataUnreadable)
+        })
+    }
+
+    fn look_once(&self, ran: bool) -> anyhow::Result<Data> {
+        if Marker::stands(&self.layout.run_dir)? {
+            return Ok(Data::Unfinished);
+        }
+        let found = DataDirectory::inspect(&self.installation, &self.layout.data_dir)?;
+        Ok(match found {
             DataDirectory::Missing | DataDirectory::Empty => Data::Missing,
             DataDirectory::OtherMajor { .. } => Data::Unusable(Reason::MajorVersionDiffers),
             DataDirectory::NotPostgres { example } if ran => {
@@ -108,7 +118,7 @@ impl Site {
                 Data::Unfinished
             }
             DataDirectory::Cluster(cluster) => Data::Cluster(self.cluster(&cluster)),
-        }
+        })
     }
 
     fn cluster(&self, cluster: &pgha_postgres::Cluster) -> DataCluster {

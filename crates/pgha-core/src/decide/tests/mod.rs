@@ -2,6 +2,7 @@
 
 mod data;
 mod elect;
+mod ended;
 mod entries;
 mod follow;
 mod handover;

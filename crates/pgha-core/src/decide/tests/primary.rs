@@ -8,8 +8,8 @@ use crate::lease::Hold;
 use crate::report::SlotReport;
 use crate::{Epoch, Nonce, StartKind};
 
-#[test]
-fn a_lost_slot_is_dropped_before_it_is_made_anew() {
+/// n2 is primary and serves, with these slots.
+fn serving_with(slots: Vec<SlotReport>) -> Scene {
     let mut scene = Scene::new();
     scene.me.name = name(2);
     scene.me.nonce = Nonce(2);
@@ -20,17 +20,39 @@ fn a_lost_slot_is_dropped_before_it_is_made_anew() {
         epoch: Epoch(1),
         since: NOW,
     };
-    let slot = |member: u64, lost| SlotReport {
-        name: slot_name(TimelineId(1), &name(member)),
-        restart_lsn: None,
-        lost,
-    };
     scene.local.probe = Some(Probe {
         timeline: TimelineId(1),
         checkpointed: Some(TimelineId(1)),
-        slots: vec![slot(1, true), slot(3, false)],
+        slots,
         ..Probe::default()
     });
+    scene
+}
+
+fn slot(member: &MemberName, lost: bool) -> SlotReport {
+    SlotReport {
+        name: slot_name(TimelineId(1), member),
+        restart_lsn: None,
+        lost,
+    }
+}
+
+/// Names and the names of their slots may be in another order; asked again and again, PostgreSQL would
+/// log an error each time.
+#[test]
+fn slots_that_are_there_are_not_made_again() {
+    let (short, long) = (MemberName::from("db1.x"), MemberName::from("db10.x"));
+    let mut scene = serving_with(vec![slot(&short, false), slot(&long, false)]);
+    for (old, new) in [(1, &short), (3, &long)] {
+        let member = scene.state.members.remove(&name(old)).expect("a member");
+        scene.state.members.insert(new.clone(), member);
+    }
+    assert_eq!(scene.decide().actions, []);
+}
+
+#[test]
+fn a_lost_slot_is_dropped_before_it_is_made_anew() {
+    let scene = serving_with(vec![slot(&name(1), true), slot(&name(3), false)]);
     let good = vec![slot_name(TimelineId(1), &name(3))];
     assert_eq!(scene.decide().actions, [Action::KeepSlots(good)]);
 }

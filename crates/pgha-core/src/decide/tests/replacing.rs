@@ -213,3 +213,34 @@ fn whoever_has_an_upstream_does_not_stand() {
     });
     assert_eq!(scene.tells().standing, None);
 }
+
+/// Who is asked to end does not wait for a copy; a rewind half way would leave nothing to start from.
+#[test]
+fn a_copy_is_ended_with_the_sidecar_and_a_rewind_is_not() {
+    let mut scene = behind_n3();
+    scene.local.shutting_down = true;
+    for (kind, ends) in [
+        (
+            JobKind::Clone {
+                from: name(3),
+                epoch: scene.state.epoch,
+            },
+            true,
+        ),
+        (
+            JobKind::Rewind {
+                from: name(3),
+                epoch: scene.state.epoch,
+            },
+            false,
+        ),
+    ] {
+        scene.local.job = None;
+        scene.local.begins(kind, NOW);
+        let cancels = scene.decide().actions.contains(&Action::CancelJob);
+        assert_eq!(cancels, ends);
+        scene.local.cancels();
+        let again = scene.decide().actions.contains(&Action::CancelJob);
+        assert!(!again, "once");
+    }
+}

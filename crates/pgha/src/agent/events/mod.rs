@@ -38,6 +38,10 @@ pub(crate) enum Event {
     Adopted(Epoch),
     /// Parameters were reloaded; these wait for a restart.
     Reloaded(Vec<String>),
+    /// They were not, and are to be tried again.
+    ApplyParameters,
+    /// The access rules could not be written, and are to be tried again.
+    WriteAccess,
     /// A second request to end.
     Hurry,
 }
@@ -84,6 +88,9 @@ impl Agent {
                 }
             }
             Event::Reloaded(pending) => self.restart_pending = pending,
+            // Whatever is on disk by then is what the next look compares with.
+            Event::ApplyParameters => self.seen.parameters = 0,
+            Event::WriteAccess => self.seen.members = 0,
             Event::Hurry => self.hurry(),
         }
     }

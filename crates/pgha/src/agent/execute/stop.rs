@@ -55,6 +55,7 @@ impl Agent {
     /// A second request to end: no more patience.
     pub(in crate::agent) fn hurry(&mut self) {
         self.busy.hurried = true;
+        self.cancel_job();
         if !matches!(self.local.tree, Tree::Empty | Tree::Unknown) {
             self.stop(StopMode::Kill);
         }

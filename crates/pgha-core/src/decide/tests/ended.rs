@@ -1,0 +1,68 @@
+//! When the raft leader ends an epoch whose primary lives.
+
+use std::time::Duration;
+
+use super::entries::{name, primary};
+use super::scene::{NOW, Scene};
+use super::views::{expired, report_of};
+use crate::command::Revoke;
+use crate::decide::*;
+use crate::journal::Cause;
+use crate::report::{MemberReport, MemberState};
+use crate::settings::OnPrimaryCrash;
+use crate::{Command, Lsn, StartKind};
+
+/// n2 restarts in place since `minutes`, had come to 0/5000, and n3 has this much.
+fn restarting(minutes: u64, replica_end: u64) -> Scene {
+    let mut scene = Scene::new();
+    scene.local.data = Data::Missing;
+    scene.state.settings.max_lag_on_failover = 0x1000;
+    scene.revoke(expired());
+    scene.apply(primary(2, 2, StartKind::Restart, 1, 1, 0x5000));
+    scene.since.phase = NOW - Duration::from_secs(60 * minutes);
+    scene.hears(report_of(2));
+    scene.hears(MemberReport {
+        role: Role::Replica,
+        state: MemberState::Fenced,
+        timeline: Some(TimelineId(1)),
+        received: Some(Lsn(replica_end)),
+        ..report_of(3)
+    });
+    scene
+}
+
+fn ends(scene: &Scene) -> bool {
+    let ends = |action: &Action| match action {
+        Action::Propose(command) => matches!(
+            &**command,
+            Command::Revoke(Revoke {
+                cause: Cause::PromotionFailed { .. },
+                ..
+            })
+        ),
+        _ => false,
+    };
+    scene.decide().actions.iter().any(ends)
+}
+
+#[test]
+fn a_restart_that_does_not_come_to_serve_is_given_up_for_a_replica() {
+    assert!(ends(&restarting(3, 0x4000)));
+    assert!(
+        !ends(&restarting(1, 0x4000)),
+        "crash recovery takes its time"
+    );
+}
+
+/// It would only begin anew, again and again.
+#[test]
+fn a_restart_goes_on_for_as_long_as_it_takes_where_nobody_may_replace_it() {
+    assert!(!ends(&restarting(60, 0x3FFF)), "it lacks too much");
+    let mut excluded = restarting(60, 0x5000);
+    let member = excluded.state.members.get_mut(&name(3)).expect("a member");
+    member.excluded = true;
+    assert!(!ends(&excluded));
+    let mut ordered = restarting(60, 0x5000);
+    ordered.state.settings.on_primary_crash = OnPrimaryCrash::Restart;
+    assert!(!ends(&ordered));
+}
