@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::sys::signal::Signal;
@@ -12,6 +12,9 @@ use crate::certificate::Certificate;
 use crate::process;
 use crate::sql::Target;
 use crate::wait;
+
+/// What was killed is gone within this.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The password of its superuser.
 pub const PASSWORD: &str = "plain";
@@ -129,9 +132,20 @@ impl Plain {
 
     /// `kill -9` of its whole tree; what it left in memory is gone when this returns.
     pub fn kill(&mut self) {
-        process::signal_all(&process::inside(&self.directory), Signal::SIGKILL);
+        let kill = || {
+            let inside = process::inside(&self.directory);
+            process::signal_all(&inside, Signal::SIGKILL);
+            inside.iter().filter(|process| process.is_running()).count()
+        };
+        kill();
         if let Some(mut child) = self.child.take() {
             let _ended = child.wait();
+        }
+        // Whom the postmaster forked while the others were listed holds the shared memory, and with it
+        // keeps the next postmaster from starting.
+        let until = Instant::now() + GONE_WITHIN;
+        while kill() > 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }

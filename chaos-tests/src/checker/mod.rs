@@ -131,7 +131,14 @@ pub fn reported(row: &Attempt, journal: &[HistoryEntry], bytes_max: u64) -> anyh
         .iter()
         .find(|entry| holds(entry, row))
         .with_context(|| format!("no lost range of the journal holds {row:?}: {journal:?}"))?;
-    let bytes = entry.lost_bytes.context("a lost range without its size")?;
+    // Not the journal's own figure: it has to be the size of the range that held the row.
+    let (from, to) = (entry.lost_from_lsn, entry.lost_to_lsn);
+    let bytes = from.zip(to).map(|(from, to)| from.bytes_behind(to));
+    let bytes = bytes.context("a lost range without its ends")?;
+    anyhow::ensure!(
+        entry.lost_bytes == Some(bytes),
+        "the range has {bytes} bytes: {entry:?}"
+    );
     anyhow::ensure!(
         bytes <= bytes_max,
         "{bytes} bytes lost, more than {bytes_max}: {entry:?}"

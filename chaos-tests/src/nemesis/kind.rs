@@ -127,6 +127,19 @@ impl Kind {
         )
     }
 
+    /// Whether no primary is to change for it (P11; the wall clock decides nothing): it takes neither the
+    /// primary's lease nor its PostgreSQL.
+    pub const fn changes_no_primary(self) -> bool {
+        matches!(
+            self,
+            Self::WallClockStep
+                | Self::WallClockRate
+                | Self::StoreFsyncSlow
+                | Self::ClientCut
+                | Self::ReplicationCut
+        )
+    }
+
     /// Whether it says nothing on a cluster that has had it before: a store that has grown once has
     /// room within its own files.
     pub const fn is_once(self) -> bool {

@@ -52,6 +52,10 @@ pub async fn run(
     }
     let mut outcome = judge::judge(cluster, &told, &played.blows, known, began).await?;
     outcome.wrong.splice(0..0, ending.wrong);
+    if schedule.kind.changes_no_primary() && outcome.failovers > 0 {
+        let what = "the primary changed for a fault that takes nothing from it";
+        outcome.wrong.push(what.to_owned());
+    }
     outcome.missed.extend(ending.missed);
     outcome.missed.extend(played.missed);
     if schedule.kind == Kind::Mixed && outcome.struck > 0 {

@@ -104,6 +104,9 @@ impl World {
         };
         if resumed || sidecar.gate.may_pass(epoch, n.now(self.now)) {
             let opened = self.opened.last().copied().unwrap_or_default();
+            if opened > epoch && self.profile.wild_clocks {
+                return self.count("late acknowledgement by a wild clock");
+            }
             if opened > epoch {
                 let member = n.name.to_string();
                 return self.fail(Failure::LateAcknowledgement {

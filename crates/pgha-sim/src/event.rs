@@ -217,6 +217,11 @@ impl Queue {
         self.next += 1;
     }
 
+    /// How many were ever added.
+    pub fn pushed(&self) -> u64 {
+        self.next
+    }
+
     /// Takes the next one.
     pub fn pop(&mut self) -> Option<(Nanos, Event)> {
         let ((at, _), event) = self.events.pop_first()?;

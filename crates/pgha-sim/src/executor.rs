@@ -66,8 +66,8 @@ impl World {
 
     fn carry_out_one(&mut self, node: usize, action: Action) {
         match action {
-            // Awaited: what follows may rest on it.
-            Action::Adopt(epoch) => self.adopted(node, epoch),
+            // What was decided beside it does not wait, and a crash may come before it.
+            Action::Adopt(epoch) => self.adopts(node, epoch),
             Action::HoldLease(epoch) => self.hold_lease(node, epoch),
             Action::DropLease => self.drop_lease(node),
             Action::OpenGate(epoch) => self.open_gate(node, epoch),

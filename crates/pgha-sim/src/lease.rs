@@ -128,31 +128,16 @@ impl World {
         let Some(sidecar) = &mut self.nodes[node].sidecar else {
             return;
         };
-        let me = sidecar.me.nonce;
         let answer = sidecar.grantor.renew(now, &renewal);
         self.keep_told(node);
-        let Some(sidecar) = &mut self.nodes[node].sidecar else {
-            return;
-        };
         let granted = match answer {
             Answer::Granted => true,
             Answer::Refused(refusal) => {
                 self.count(&format!("renewal refused {refusal}"));
                 false
             }
-            Answer::AdoptFirst(epoch) => {
-                if sidecar.adopting.is_none_or(|under_way| under_way < epoch) {
-                    sidecar.adopting = Some(epoch);
-                    let delay = if self.nodes[node].disk_stalls {
-                        self.span(200, 5000)
-                    } else {
-                        self.span(1, 20)
-                    };
-                    self.sidecar_in(node, delay, NodeEvent::Adopted(me, epoch));
-                }
-                // Unanswered: the holder's next renewal comes in time.
-                return;
-            }
+            // Unanswered: the holder's next renewal comes in time.
+            Answer::AdoptFirst(epoch) => return self.adopts(node, epoch),
         };
         let adopted = self.nodes[node].disk.adopted;
         let Some(by) = self.nodes[node].disk.raft_id else {
@@ -174,6 +159,24 @@ impl World {
         } else {
             self.send(node, from, &message);
         }
+    }
+
+    /// The epoch is on its way to the disk.
+    pub fn adopts(&mut self, node: usize, epoch: Epoch) {
+        let Some(sidecar) = &mut self.nodes[node].sidecar else {
+            return;
+        };
+        if sidecar.adopting.is_some_and(|under_way| under_way >= epoch) {
+            return;
+        }
+        sidecar.adopting = Some(epoch);
+        let me = sidecar.me.nonce;
+        let delay = if self.nodes[node].disk_stalls {
+            self.span(200, 5000)
+        } else {
+            self.span(1, 20)
+        };
+        self.sidecar_in(node, delay, NodeEvent::Adopted(me, epoch));
     }
 
     /// The adopted epoch is on disk: the grantor may answer for it, an older holder is over.

@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod check;
+mod choice;
 pub mod chronicle;
 pub mod clients;
 pub mod coverage;

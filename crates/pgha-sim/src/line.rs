@@ -44,6 +44,9 @@ impl World {
             return;
         }
         self.count("opened");
+        if let Some(data) = &self.nodes[node].disk.data {
+            self.served.push((node, data.timeline()));
+        }
         self.check_line(node, epoch);
         self.check_lost(node, epoch);
     }
@@ -148,10 +151,11 @@ impl World {
                     epoch: write.lost_in?,
                 };
                 let node = &self.nodes[write.node];
-                Some(match (node.by_hand, node.wiped, node.end_held) {
-                    (false, false, _) => (missing, "loss judged", true),
-                    (false, true, true) => (missing, "loss of watched data judged", true),
-                    _ => (missing, "loss of destroyed data judged", false),
+                let destroyed = node.destroyed_at.is_some_and(|at| write.at <= at);
+                Some(match (destroyed, node.end_held) {
+                    (false, _) => (missing, "loss judged", true),
+                    (true, true) => (missing, "loss of watched data judged", true),
+                    (true, false) => (missing, "loss of destroyed data judged", false),
                 })
             })
             .collect();

@@ -72,6 +72,7 @@ fn main() -> ExitCode {
             mutant: arguments.mutant,
             tracing: true,
             only: arguments.only.map(|only| only.into_iter().collect()),
+            kinds: None,
         };
         return one(seed, &options);
     }

@@ -101,7 +101,7 @@ impl World {
             return self.mend_in(200, 400, Mend::Boot(node));
         }
         let reading = self.rng.random_range(0..10 * SECOND);
-        let rate = self.rng.random_range(-1000..=1000);
+        let rate = self.profile.clock_rate_times() * self.rng.random_range(-1000..=1000);
         let n = &mut self.nodes[node];
         n.up = true;
         n.clock = Clock::new(self.now, reading, rate);

@@ -45,14 +45,15 @@ pub struct Node {
     pub sidecar: Option<Sidecar>,
     /// A backend that nobody killed works on, for this epoch and until then.
     pub straggler: Option<(Epoch, Nanos)>,
-    /// It was ever wiped: what it lost cannot be told any more, unless `end_held`.
+    /// It was ever wiped.
     pub wiped: bool,
+    /// When it was wiped or promoted by hand last. What its data had before cannot be told any more,
+    /// unless `end_held`: it is gone, or behind a timeline that proves nothing.
+    pub destroyed_at: Option<Nanos>,
     /// Its data goes as soon as its PostgreSQL has ended.
     pub removal: bool,
     /// The sidecar that held the newest WAL open when the data was removed still runs.
     pub end_held: bool,
-    /// It was ever promoted by hand: what it had before may be behind a timeline that proves nothing.
-    pub by_hand: bool,
     /// When it thawed last.
     pub thawed: Nanos,
     /// Commits are applied late here.

@@ -73,6 +73,7 @@ impl World {
         let unseen = self.is(Mutant::MarkerUnseen);
         let promotion_unseen = self.is(Mutant::HandPromotionUnseen);
         let kept = self.others_keep_line(node);
+        let at = self.now;
         let n = &mut self.nodes[node];
         let Some(sidecar) = &mut n.sidecar else {
             return;
@@ -88,6 +89,7 @@ impl World {
             n.removal = false;
             if kept {
                 n.disk.data = None;
+                n.destroyed_at = Some(at);
                 n.end_held = end.is_some();
             }
         } else if sidecar.local.start_failures.count > 0 {

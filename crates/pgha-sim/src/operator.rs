@@ -49,7 +49,7 @@ impl World {
 
     /// `pg_ctl promote`, and no more.
     pub fn promote_by_hand(&mut self, node: usize) {
-        let origin = self.fresh_id();
+        let (origin, at) = (self.fresh_id(), self.now);
         let n = &mut self.nodes[node];
         let (Some(postgres), Some(data)) = (&mut n.postgres, &mut n.disk.data) else {
             return;
@@ -58,7 +58,7 @@ impl World {
             return;
         }
         let timeline = data.newest_history.max(data.timeline()).next();
-        n.by_hand = true;
+        n.destroyed_at = Some(at);
         postgres.writable = true;
         postgres.receiver = None;
         data.was_primary = true;
@@ -68,7 +68,7 @@ impl World {
         self.chronicle(node, || {
             format!("PostgreSQL is promoted by hand to timeline {timeline}")
         });
-        self.probe_soon(node);
+        // Nothing tells the sidecar: its next probe finds it.
     }
 
     pub(crate) fn ask_to_stop(&mut self, node: usize) {

@@ -195,7 +195,9 @@ impl World {
             .guard
             .kill_at
             .is_some_and(|kill| now < kill);
-        let lease_held = self.lease_not_ended(node) || promised || thawing || orphaned;
+        let of = self.nodes[node].postgres.as_ref().and_then(|p| p.epoch);
+        let lease_held =
+            self.lease_not_ended(node, of.unwrap_or_default()) || promised || thawing || orphaned;
         let n = &mut self.nodes[node];
         let (Some(postgres), Some(data)) = (&mut n.postgres, &mut n.disk.data) else {
             return;

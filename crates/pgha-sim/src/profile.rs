@@ -7,6 +7,9 @@ use rand::rngs::StdRng;
 use crate::fault::Fault;
 use crate::time::{Nanos, SECOND};
 
+/// Up to two fifths too fast, or too slow.
+const WILD_TIMES: i64 = 400;
+
 /// How a run is: drawn once.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -37,6 +40,9 @@ pub struct Profile {
     pub quorum_lost: Option<Nanos>,
     /// The kinds of fault that occur.
     pub kinds: Vec<Fault>,
+    /// Clocks run wrong by far more than is allowed for. What rests on clocks is not asked then, and
+    /// everything else is.
+    pub wild_clocks: bool,
 }
 
 impl Profile {
@@ -56,7 +62,23 @@ impl Profile {
             max_lag: Settings::default().max_lag_on_failover,
             quorum_lost: None,
             kinds: Vec::new(),
+            wild_clocks: false,
         }
+    }
+
+    /// Nothing breaks but these kinds, often.
+    pub fn calm_but(kinds: Vec<Fault>) -> Self {
+        Self {
+            chaos: 20 * SECOND,
+            pause_ms: 500,
+            kinds,
+            ..Self::calm()
+        }
+    }
+
+    /// How many times as wrong as they are allowed to be clocks run.
+    pub(crate) fn clock_rate_times(&self) -> i64 {
+        if self.wild_clocks { WILD_TIMES } else { 1 }
     }
 
     /// Some kinds of fault at some rate.
@@ -93,6 +115,7 @@ impl Profile {
             } else {
                 kinds
             },
+            wild_clocks: rng.random_range(0..8) == 0,
         }
     }
 }

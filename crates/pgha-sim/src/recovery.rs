@@ -2,7 +2,7 @@
 
 use pgha_core::journal::Cause;
 use pgha_core::report::MemberState;
-use pgha_core::{Command, MemberKind, Reason};
+use pgha_core::{Command, MemberKind, Reason, Settings};
 
 use crate::check::Failure;
 use crate::time::{MS, Nanos, SECOND};
@@ -127,6 +127,18 @@ impl World {
         self.nodes.iter().map(of).collect::<Vec<_>>().join("; ")
     }
 
+    /// Whether something happened in this run that only an operator may answer for: data or stores that are
+    /// gone, a history that nobody assigned, a limit that leaves no room.
+    fn may_need_operator(&self) -> bool {
+        let destroyed = self.nodes.iter().any(|n| n.destroyed_at.is_some());
+        let counted = |what: &str| self.counts.contains_key(what);
+        let usual = Settings::default().max_lag_on_failover;
+        destroyed
+            || counted("store wiped")
+            || counted("quorum recovered")
+            || self.truth.settings.max_lag_on_failover < usual
+    }
+
     /// A loss beyond the limit, and a target that is not there, are an operator's to accept.
     fn operator_helps(&mut self, healed: Nanos) {
         if self.now < healed + OPERATOR_PATIENCE * u64::from(self.operator_helped + 1) {
@@ -152,6 +164,9 @@ impl World {
         if let Some(target) = target {
             self.operator_helped += 1;
             self.count("operator accepts loss");
+            if !self.may_need_operator() {
+                self.count("operator accepts loss where nothing was destroyed");
+            }
             let cause = Cause::OperatorFailover {
                 target,
                 allow_data_loss: true,

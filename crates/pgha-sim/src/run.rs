@@ -52,7 +52,7 @@ pub fn run(seed: u64, mutant: Option<Mutant>, tracing: bool) -> Outcome {
     let options = Options {
         mutant,
         tracing,
-        only: None,
+        ..Options::default()
     };
     run_with(seed, &options)
 }

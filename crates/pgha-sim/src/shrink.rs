@@ -39,6 +39,7 @@ pub fn shrink(seed: u64, mutant: Option<Mutant>) -> Option<Shrunk> {
             mutant,
             tracing: false,
             only: Some(left.iter().copied().collect::<BTreeSet<_>>()),
+            kinds: None,
         };
         runs += 1;
         let outcome = run_with(seed, &options).failure;

@@ -5,6 +5,7 @@ use rand::Rng;
 
 use crate::event::{Event, Layer, NodeEvent};
 use crate::fault::{Fault, Mend};
+use crate::node::Node;
 use crate::time::Nanos;
 use crate::wal::DataDirectory;
 use crate::world::World;
@@ -15,7 +16,43 @@ impl World {
         let node = self.victim();
         let other = self.rng.random_range(0..self.nodes.len());
         self.trace(Some(node), || format!("FAULT {fault:?}"));
-        self.count(&format!("fault {fault:?}"));
+        let before = self.conditions();
+        self.break_with(fault, node, other);
+        let how = match self.conditions() == before {
+            true => " without effect",
+            false => "",
+        };
+        self.count(&format!("fault {fault:?}{how}"));
+    }
+
+    /// All that a fault may change: one that finds nothing to break has not struck.
+    fn conditions(&self) -> impl PartialEq + use<> {
+        let of = |n: &Node| {
+            let postgres = n.postgres.as_ref();
+            let stopping = n.sidecar.as_ref().map(|s| s.local.shutting_down);
+            (
+                (
+                    n.up,
+                    n.frozen,
+                    n.sidecar_frozen,
+                    n.apply_slow,
+                    n.disk_stalls,
+                ),
+                (n.removal, n.disk.store.clone(), stopping),
+                (n.guard.alive, n.guard.frozen),
+                postgres.map(|p| (p.id, p.hung, p.writable, p.headless, p.stopping)),
+            )
+        };
+        let nodes: Vec<_> = self.nodes.iter().map(of).collect();
+        let orders = (
+            self.raft.transfer,
+            self.dies_in_decision,
+            self.by_hand_meanwhile,
+        );
+        (nodes, self.cut.clone(), orders, self.queue.pushed())
+    }
+
+    fn break_with(&mut self, fault: Fault, node: usize, other: usize) {
         match fault {
             Fault::SidecarDies => self.die(node, false),
             Fault::NodeDies => self.die(node, true),
@@ -244,8 +281,10 @@ impl World {
             return;
         }
         self.die(node, true);
+        let at = self.now;
         let n = &mut self.nodes[node];
         n.wiped = true;
+        n.destroyed_at = Some(at);
         n.disk.data = None;
         n.disk.marker = false;
     }
@@ -257,7 +296,7 @@ impl World {
 
     /// Promoted by hand since, it is nobody's line; rewound, it is nothing without its source; and a job
     /// makes something else of it.
-    fn is_on_line(&self, node: usize) -> bool {
+    pub(crate) fn is_on_line(&self, node: usize) -> bool {
         let n = &self.nodes[node];
         if n.sidecar.as_ref().is_some_and(|s| s.job.is_some()) {
             return false;

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use pgha_core::command::Create;
 use pgha_core::{
     ClusterId, ClusterState, Command, Epoch, Generation, MemberKind, Nonce, Secret, Settings,
+    TimelineId,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::check::{Acknowledged, Failure};
 use crate::event::{Event, Layer, NodeEvent, Queue};
+use crate::fault::Fault;
 use crate::mutant::Mutant;
 use crate::node::{Disk, Guard, Node};
 use crate::plan::{self, Planned};
@@ -40,6 +42,8 @@ pub struct Options {
     pub tracing: bool,
     /// The faults that strike, by their numbers in the plan; all unless given.
     pub only: Option<BTreeSet<usize>>,
+    /// Nothing breaks but these kinds, often.
+    pub kinds: Option<Vec<Fault>>,
 }
 
 /// A run in progress.
@@ -76,6 +80,8 @@ pub struct World {
     pub told: Told,
     /// Epochs that opened.
     pub opened: BTreeSet<Epoch>,
+    /// Who opened, on which timeline, one after the other.
+    pub served: Vec<(usize, TimelineId)>,
     /// No more faults.
     pub healed: Option<Nanos>,
     /// The cluster has been whole since.
@@ -107,6 +113,7 @@ impl World {
             mutant,
             tracing,
             only,
+            kinds,
         } = options;
         let mut world = Self::unbegun(seed, shape, *mutant, *tracing);
         if world.is(Mutant::ClocksRunAway) {
@@ -114,6 +121,9 @@ impl World {
                 let rate = if index % 2 == 0 { -500_000 } else { 500_000 };
                 node.clock = Clock::new(0, SECOND, rate);
             }
+        }
+        if let Some(kinds) = kinds {
+            world.profile = Profile::calm_but(kinds.clone());
         }
         world.begin();
         world.plan = plan::draw(seed, &world.profile);
@@ -127,8 +137,9 @@ impl World {
         let count = shape.data + shape.witnesses;
         // Luck of its own: what else can break changes nothing in a script.
         let profile = Profile::draw(&mut StdRng::seed_from_u64(seed ^ 0x000F_1E1D));
+        let rho_times = profile.clock_rate_times();
         let nodes = (0..count)
-            .map(|index| node(index, index >= shape.data, &mut rng))
+            .map(|index| node(index, index >= shape.data, rho_times, &mut rng))
             .collect();
         Self {
             seed,
@@ -147,6 +158,7 @@ impl World {
             acknowledged: Vec::new(),
             told: Told::default(),
             opened: BTreeSet::new(),
+            served: Vec::new(),
             healed: None,
             whole_since: None,
             failure: None,
@@ -346,11 +358,10 @@ impl World {
         }
     }
 
-    /// How often a primary was named after the first.
+    /// How often another member has opened than before, or the same one on another timeline.
     pub fn changes_of_primary(&self) -> u64 {
-        let named = |kind| self.counts.get(&format!("primary by {kind}")).copied();
-        let kinds = ["Promotion", "Restart", "Reinstatement"];
-        kinds.into_iter().filter_map(named).sum()
+        let pairs = self.served.iter().zip(self.served.iter().skip(1));
+        pairs.filter(|(before, after)| before != after).count() as u64
     }
 
     /// Says what happens, where somebody reads it.
@@ -379,9 +390,9 @@ impl World {
     }
 }
 
-fn node(index: usize, witness: bool, rng: &mut StdRng) -> Node {
+fn node(index: usize, witness: bool, rho_times: i64, rng: &mut StdRng) -> Node {
     let reading = rng.random_range(0..1000 * SECOND);
-    let rate = rng.random_range(-1000..=1000);
+    let rate = rho_times * rng.random_range(-1000..=1000);
     Node {
         name: format!("n{}", index + 1).into(),
         kind: if witness {
@@ -404,9 +415,9 @@ fn node(index: usize, witness: bool, rng: &mut StdRng) -> Node {
         sidecar: None,
         straggler: None,
         wiped: false,
+        destroyed_at: None,
         removal: false,
         end_held: false,
-        by_hand: false,
         thawed: 0,
         apply_slow: false,
         disk_stalls: false,

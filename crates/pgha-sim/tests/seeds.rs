@@ -4,14 +4,15 @@ use std::num::NonZeroUsize;
 
 use pgha_sim::check::Failure;
 use pgha_sim::coverage::missing;
+use pgha_sim::fault::Fault;
 use pgha_sim::mutant::Mutant;
 use pgha_sim::run::{Summary, run, run_many, run_with};
 use pgha_sim::shrink::shrink;
 use pgha_sim::world::Options;
 
-/// A minute and a half on two cores: of ten seeds six have three members, one five, two a witness and
+/// Two minutes on two cores, and 2,000 runs of three changes: of ten seeds six have three members, one five, two a witness and
 /// one is alone.
-const SEEDS: u64 = 4000;
+const SEEDS: u64 = 6300;
 /// Seeds that failed once: rewound data started without its upstream while there was no quorum, a
 /// handover whose checkpoint waited for one that had failed before, and first data made in vain that was
 /// started all the same. Then: a report that overtook a newer one, which no stream lets it, and a loss
@@ -19,8 +20,13 @@ const SEEDS: u64 = 4000;
 const FOUND: [u64; 6] = [
     7_004_588, 7_002_868, 20_025_390, 33_003_862, 35_008_902, 3_883,
 ];
+/// Of these runs an operator may have to help so many, although neither data nor a store was destroyed:
+/// where no quorum remembers how far the primary came (decision 0016).
+const HELPED_MAX: u64 = SEEDS / 70;
+/// Runs in which nothing breaks that may cost a lease.
+const CALM_SEEDS: u64 = 200;
 /// A broken rule has to be seen within so many seeds.
-const MUTANT_SEEDS_MAX: u64 = 400;
+const MUTANT_SEEDS_MAX: u64 = 1200;
 
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
@@ -41,6 +47,12 @@ fn every_promise_is_kept_and_every_cluster_recovers() {
     }
     let missing = missing(&summary);
     assert!(missing.is_empty(), "no run met: {missing:#?}");
+    let helped = "operator accepts loss where nothing was destroyed";
+    let helped = summary.counts.get(helped).copied().unwrap_or(0);
+    assert!(
+        helped <= HELPED_MAX,
+        "an operator was needed in {helped} runs"
+    );
 }
 
 #[test]
@@ -48,6 +60,28 @@ fn what_failed_once_passes() {
     for seed in FOUND {
         assert_eq!(run(seed, None, false).failure, None, "seed {seed}");
     }
+}
+
+/// P11: neither the raft leader's end nor a slow log nor a stalled disk costs anybody his lease.
+#[test]
+fn what_is_not_the_primarys_fate_changes_no_primary() {
+    use Fault::{ApplySlow, DiskStalls, LeaderChanges};
+    let options = Options {
+        kinds: Some(vec![LeaderChanges, ApplySlow, DiskStalls]),
+        ..Options::default()
+    };
+    let (mut leaders, mut served) = (0, 0);
+    for seed in 0..CALM_SEEDS {
+        let outcome = run_with(seed, &options);
+        assert_eq!(outcome.failure, None, "seed {seed}");
+        let counts = &outcome.counts;
+        let revokes = counts.keys().filter(|what| what.starts_with("revoke "));
+        assert_eq!(revokes.count(), 0, "seed {seed}: {counts:?}");
+        leaders += counts.get("raft leader elected").copied().unwrap_or(0);
+        served += counts.get("opened").copied().unwrap_or(0);
+    }
+    assert_eq!(served, CALM_SEEDS, "one opening in each");
+    assert!(leaders > 10 * CALM_SEEDS, "{leaders} raft leaders");
 }
 
 #[test]
@@ -61,6 +95,7 @@ fn a_failing_seed_is_made_smaller_and_fails_again() {
         mutant,
         tracing: false,
         only: Some(shrunk.faults.iter().map(|fault| fault.0).collect()),
+        ..Options::default()
     };
     let again = run_with(seed, &options).failure;
     assert_eq!(again.map(|(failure, _)| failure), Some(shrunk.failure.0));

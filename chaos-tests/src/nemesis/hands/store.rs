@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -10,9 +11,12 @@ use crate::cluster::Cluster;
 use crate::ctl::{Answer, Ctl};
 use crate::member::Part;
 use crate::nemesis::Dose;
+use crate::wait;
 
 /// Refusals of commands in one round before nobody tries any more.
 const REFUSED_MAX: u32 = 100;
+/// The others tell that they remember more, as soon as they reach it.
+const FOUND_OUT_WITHIN: Duration = Duration::from_secs(60);
 /// Below the 16 KiB that a command may take.
 const ENTRY_BYTES: usize = 15_000;
 
@@ -111,11 +115,27 @@ impl OldStore {
         member.kill(Part::Node)?;
         member.remove_raft_directory()?;
         // Copied, for the member may have moved to a disk of its own.
-        copy_tree(&self.copy, &member.raft_directory())?;
+        let directory = member.raft_directory();
+        copy_tree(&self.copy, &directory)?;
+        let before = quarantined(&directory);
         member.start()?;
         anyhow::ensure!(answer.code == 0, "the copy is not old: {answer:?}");
-        Ok(())
+        wait::until_true("the old store is moved aside", FOUND_OUT_WITHIN, || {
+            quarantined(&directory) > before
+        })
+        .await
     }
+}
+
+/// How many stores the member has moved aside.
+fn quarantined(directory: &Path) -> usize {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    let aside = format!("{name}.quarantined-");
+    let beside = directory.parent().and_then(|parent| parent.read_dir().ok());
+    let names = beside.into_iter().flatten().flatten();
+    names
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&aside))
+        .count()
 }
 
 fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {

@@ -214,7 +214,9 @@ impl World {
                     return None;
                 }
                 // The vote of a second voter of two is one that the primary needs at once.
-                if !self.supports_primary(leader, node) && !self.chance(1) {
+                // Where nobody reads it as a story, patience ends at some time, as the daemon's does.
+                let supported = self.supports_primary(leader, node);
+                if !supported && (self.chronicle.is_some() || !self.chance(1)) {
                     return None;
                 }
                 let mut voters = next.sets[0].clone();

@@ -260,7 +260,11 @@ impl Stage {
         }
     }
 
-    fn writes(&self) -> String {
+    fn writes(&mut self) -> String {
+        self.world.check_losses();
+        if let Some(failure) = &self.world.failure {
+            return format!("BROKEN: {failure}");
+        }
         let acknowledged = &self.world.acknowledged;
         let lost = acknowledged.iter().filter(|write| write.lost_in.is_some());
         match (acknowledged.len(), lost.count()) {

@@ -1,0 +1,55 @@
+//! Whether the right one is promoted (P4), judged by what everybody truly has: the evidence in the journal
+//! is the decider's own.
+
+use pgha_core::command::Primary;
+use pgha_core::decide::Heard;
+use pgha_core::invariant::Violation;
+use pgha_core::journal::Cause;
+use pgha_core::{Phase, StartKind};
+
+use crate::world::World;
+
+impl World {
+    /// A raft leader proposes a promotion: nobody whose answer it has, and who is on the line, has more.
+    pub(crate) fn check_choice(&mut self, leader: usize, primary: &Primary) {
+        if primary.kind != StartKind::Promotion {
+            return;
+        }
+        let n = &self.nodes[leader];
+        let (Phase::Revoked(revoked), Some(sidecar)) = (&n.disk.state.phase, &n.sidecar) else {
+            return;
+        };
+        if revoked.target.is_some() || matches!(revoked.cause, Cause::Switchover) {
+            return;
+        }
+        let lease = n.disk.state.settings.lease().lease();
+        let now = n.now(self.now);
+        let answers = |heard: &&Heard| {
+            let standing = heard.report.standing.as_ref();
+            let current = standing.is_some_and(|standing| {
+                standing.epoch == n.disk.state.epoch
+                    && standing.index == revoked.index
+                    && !standing.former_primary
+            });
+            current && heard.refused_at.is_none() && now < heard.at + lease / 2
+        };
+        let ahead = sidecar.peers.values().filter(answers).find_map(|heard| {
+            let other = self.index_of(&heard.report.name)?;
+            let data = self.nodes[other].disk.data.as_ref()?;
+            let further = data.timeline() == primary.parent && data.end() > primary.lsn;
+            let on_line = self.is_on_line(other);
+            (further && on_line && heard.report.name != primary.node)
+                .then(|| (heard.report.name.clone(), data.end()))
+        });
+        let Some((other, end)) = ahead else { return };
+        self.count("better one passed over");
+        self.check(Err(Violation::Promoted {
+            epoch: primary.epoch,
+            node: primary.node.clone(),
+            why: format!(
+                "{other} had answered and came to {end}, it to {}",
+                primary.lsn
+            ),
+        }));
+    }
+}
