@@ -66,3 +66,29 @@ fn a_restart_goes_on_for_as_long_as_it_takes_where_nobody_may_replace_it() {
     ordered.state.settings.on_primary_crash = OnPrimaryCrash::Restart;
     assert!(!ends(&ordered));
 }
+
+/// P11: a leader that has just been elected, or was cut off, has heard of nobody.
+#[test]
+fn whom_a_leader_has_not_heard_is_not_silent() {
+    let mut scene = Scene::new();
+    scene.local.data = Data::Missing;
+    let silent = |number| {
+        let mut report = report_of(number);
+        report.grant.epoch = scene.state.epoch;
+        report.grant.silent = true;
+        report
+    };
+    let (second, third) = (silent(2), silent(3));
+    let revokes = |scene: &Scene| {
+        let is_revoke = |action: &Action| match action {
+            Action::Propose(command) => matches!(**command, Command::Revoke(_)),
+            _ => false,
+        };
+        scene.decide().actions.iter().any(is_revoke)
+    };
+    assert!(!revokes(&scene), "nobody was heard");
+    scene.hears(third);
+    assert!(!revokes(&scene), "one of three says so");
+    scene.hears(second);
+    assert!(revokes(&scene), "a quorum does");
+}
