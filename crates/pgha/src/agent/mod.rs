@@ -111,6 +111,7 @@ struct Seen {
     handover: u64,
     proposed: Option<(Epoch, Mono)>,
     transfer_tried: Option<Mono>,
+    applied: u64,
     members: u64,
     parameters: u64,
     why: Option<Why>,

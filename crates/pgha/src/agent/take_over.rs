@@ -14,9 +14,12 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 impl Agent {
     pub(super) fn take_over_settings(&mut self, view: &StateView) {
-        if !view.state.is_created() {
+        let applied = view.applied_index();
+        let again = self.seen.members == 0 || self.seen.parameters == 0;
+        if !view.state.is_created() || (self.seen.applied == applied && !again) {
             return;
         }
+        self.seen.applied = applied;
         let members = hash(&format!("{:?}", view.state.members));
         if self.seen.members != members {
             self.seen.members = members;
