@@ -212,14 +212,7 @@ fn the_entry_carries_what_its_primary_was_chosen_by() {
         peer.report.grant.epoch = Epoch(1);
         peer.report.grant.remembers = true;
         scene.was_told(1, 0x1000);
-        let named = |action: &Action| match action {
-            Action::Propose(command) => match &**command {
-                Command::Primary(primary) => Some(primary.known_end),
-                _ => None,
-            },
-            _ => None,
-        };
-        let named = scene.decide().actions.iter().find_map(named);
+        let named = scene.names().map(|primary| primary.known_end);
         assert_eq!(named, Some(Lsn(known_end)));
     }
 }
@@ -266,7 +259,7 @@ fn the_survivor_of_a_lost_quorum_is_taken_whatever_it_lacks() {
         scene.stands(3, at(1, end, &[]), false);
         assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
         // What the process before the recovery was told is journaled.
-        let lost = scene.decide().actions.into_iter().find_map(lost_by);
+        let lost = scene.names().and_then(|primary| primary.lost);
         let expected = LostRange {
             from: Lsn(end),
             to: Lsn(0x1000),
@@ -321,16 +314,6 @@ fn a_primary_whose_restart_failed_comes_after_a_replica_within_the_limit() {
     }
 }
 
-fn lost_by(action: Action) -> Option<LostRange> {
-    match action {
-        Action::Propose(command) => match *command {
-            Command::Primary(primary) => primary.lost,
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 /// Who was promoted by hand is on a timeline of its own also while it is stopped: a twin of that number
 /// would be taken for it by `pg_rewind`.
 #[test]
@@ -348,13 +331,6 @@ fn the_timeline_of_stopped_data_is_not_assigned() {
     peer.report.grant.epoch = Epoch(1);
     peer.report.grant.remembers = true;
     scene.was_told(1, 0x1000);
-    let assigned = |action: &Action| match action {
-        Action::Propose(command) => match &**command {
-            Command::Primary(primary) => Some(primary.timeline),
-            _ => None,
-        },
-        _ => None,
-    };
-    let assigned = scene.decide().actions.iter().find_map(assigned);
+    let assigned = scene.names().map(|primary| primary.timeline);
     assert_eq!(assigned, Some(TimelineId(3)));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::entries::{create, name, opened, primary};
 use super::views::{cluster, expired, report_of};
-use crate::command::{Command, Revoke};
+use crate::command::{Command, Primary, Revoke};
 use crate::decide::*;
 use crate::journal::Cause;
 use crate::lease::Quorums;
@@ -148,18 +148,23 @@ impl Scene {
         report(&self.input(&nothing_fresh()), &Why::default()).expect("a member")
     }
 
-    /// Who is proposed as primary, and how.
-    pub(super) fn elects(&self) -> Option<(MemberName, StartKind)> {
+    /// The entry of a primary that is proposed.
+    pub(super) fn names(&self) -> Option<Primary> {
         self.decide()
             .actions
             .into_iter()
             .find_map(|action| match action {
                 Action::Propose(command) => match *command {
-                    Command::Primary(primary) => Some((primary.node, primary.kind)),
+                    Command::Primary(primary) => Some(primary),
                     _ => None,
                 },
                 _ => None,
             })
+    }
+
+    /// Who is proposed as primary, and how.
+    pub(super) fn elects(&self) -> Option<(MemberName, StartKind)> {
+        self.names().map(|primary| (primary.node, primary.kind))
     }
 
     /// n3 was promoted to timeline 2 at 0/1000 in the epoch after, and opened unless it did not.
