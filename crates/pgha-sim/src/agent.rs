@@ -9,6 +9,7 @@ use pgha_core::lease::{Grantor, Hold};
 use pgha_core::{Epoch, ForkId, MemberKind, Mono, Nonce, Phase};
 use rand::Rng;
 
+use crate::choice;
 use crate::event::{Message, NodeEvent};
 use crate::mutant::Mutant;
 use crate::node::{RaftMemory, Sidecar};
@@ -126,19 +127,26 @@ impl World {
             state.settings.max_lag_on_failover = u64::MAX;
             state
         });
+        let passes_over = self.is(Mutant::BestPassedOver);
+        let ageless = self.is(Mutant::WaitsForEver);
         let n = &mut self.nodes[node];
         let Some(sidecar) = &mut n.sidecar else {
             return;
         };
         sidecar.decision_due = false;
+        let mut since = sidecar.since;
+        if ageless {
+            since.phase = now;
+        }
+        let without_best = passes_over.then(|| choice::without_best(&sidecar.peers));
         let input = Input {
             me: &sidecar.me,
             now,
             state: unlimited.as_ref().unwrap_or(&n.disk.state),
-            since: sidecar.since,
+            since,
             raft: &sidecar.raft.view,
             local: &sidecar.local,
-            peers: &sidecar.peers,
+            peers: without_best.as_ref().unwrap_or(&sidecar.peers),
             fresh: &fresh,
         };
         let decision = decide(&input);

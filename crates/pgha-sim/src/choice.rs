@@ -1,11 +1,13 @@
 //! Whether the right one is promoted (P4), judged by what everybody truly has: the evidence in the journal
 //! is the decider's own.
 
+use std::collections::BTreeMap;
+
 use pgha_core::command::Primary;
 use pgha_core::decide::Heard;
 use pgha_core::invariant::Violation;
 use pgha_core::journal::Cause;
-use pgha_core::{Phase, StartKind};
+use pgha_core::{MemberName, Phase, StartKind};
 
 use crate::world::World;
 
@@ -52,4 +54,17 @@ impl World {
             ),
         }));
     }
+}
+
+/// As they were heard, but for the answer of the one that came furthest, where another has answered.
+pub(crate) fn without_best(peers: &BTreeMap<MemberName, Heard>) -> BTreeMap<MemberName, Heard> {
+    let mut others = peers.clone();
+    let standing = |heard: &Heard| heard.report.standing.as_ref().map(|s| s.position.end);
+    let answered = peers.values().filter_map(standing).count();
+    if answered > 1
+        && let Some(best) = others.values_mut().max_by_key(|heard| standing(heard))
+    {
+        best.report.standing = None;
+    }
+    others
 }

@@ -47,11 +47,15 @@ pub enum Mutant {
     RewoundAnswersEarly,
     /// Nobody looks at the generation of a call, nor asks for it before he votes.
     OldGenerationVotes,
+    /// Whoever chooses does not see the report of the one that came furthest.
+    BestPassedOver,
+    /// A wait that counts from the beginning of a phase has always just begun.
+    WaitsForEver,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::GateNeverCloses,
         Self::GuardSleeps,
         Self::GrantorForgets,
@@ -74,5 +78,7 @@ impl Mutant {
         Self::ToldForgotten,
         Self::RewoundAnswersEarly,
         Self::OldGenerationVotes,
+        Self::BestPassedOver,
+        Self::WaitsForEver,
     ];
 }

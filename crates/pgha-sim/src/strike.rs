@@ -229,7 +229,7 @@ impl World {
         }
     }
 
-    /// Its stamp stays away: after a third of a lease its sidecar takes it for dead.
+    /// Its stamp stays away: after half a lease its sidecar takes it for dead (decision 0008).
     pub(crate) fn guard_freezes(&mut self, node: usize) {
         let n = &mut self.nodes[node];
         let Some(id) = n.postgres.as_ref().map(|p| p.id).filter(|_| n.guard.alive) else {
@@ -238,14 +238,14 @@ impl World {
         if std::mem::replace(&mut n.guard.frozen, true) {
             return;
         }
-        let third = n.disk.state.settings.lease().lease() / 3;
-        let third = u64::try_from(third.as_nanos()).unwrap_or(Nanos::MAX);
-        self.sidecar_in(node, third, NodeEvent::GuardMissed(id));
+        let half = n.disk.state.settings.lease().lease() / 2;
+        let half = u64::try_from(half.as_nanos()).unwrap_or(Nanos::MAX);
+        self.sidecar_in(node, half, NodeEvent::GuardMissed(id));
         let longest = if self.chance(50) { 900 } else { 15_000 };
         self.mend_in(20, longest, Mend::Guard(node, id));
     }
 
-    /// A third of a lease without a stamp.
+    /// Half a lease without a stamp.
     pub(crate) fn guard_missed(&mut self, node: usize, id: u64) {
         let n = &self.nodes[node];
         let same = n.postgres.as_ref().is_some_and(|p| p.id == id);

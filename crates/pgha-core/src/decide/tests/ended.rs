@@ -54,6 +54,24 @@ fn a_restart_that_does_not_come_to_serve_is_given_up_for_a_replica() {
     );
 }
 
+/// n3 was named this long ago and has not opened.
+fn promoting(seconds: u64) -> Scene {
+    let mut scene = Scene::new();
+    scene.local.data = Data::Missing;
+    scene.revoke(expired());
+    scene.apply(primary(2, 3, StartKind::Promotion, 2, 1, 0x5000));
+    scene.since.phase = NOW - Duration::from_secs(seconds);
+    scene.hears(report_of(3));
+    scene
+}
+
+/// P10: however well it is, somebody else has his turn then.
+#[test]
+fn a_promotion_that_does_not_open_is_ended_after_a_minute() {
+    assert!(!ends(&promoting(59)));
+    assert!(ends(&promoting(60)));
+}
+
 /// It would only begin anew, again and again.
 #[test]
 fn a_restart_goes_on_for_as_long_as_it_takes_where_nobody_may_replace_it() {
