@@ -13,7 +13,7 @@ const SERVICE_WITHIN: Duration = Duration::from_secs(40);
 /// Every member streams again within this after the end of the fault: rewind or clone included.
 const CONVERGED_WITHIN: Duration = Duration::from_secs(90);
 /// Default of `max_lag_on_failover`.
-pub const LAG_MAX: u64 = 16 << 20;
+const LAG_MAX: u64 = 16 << 20;
 /// A renewal interval and two thirds of the lease, at the default of 1500 ms (P3).
 pub const EXPOSED: Duration = Duration::from_millis(1150);
 

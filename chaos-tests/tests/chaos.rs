@@ -25,7 +25,7 @@ async fn play(test: &str, schedules: &[Schedule]) -> anyhow::Result<Vec<Outcome>
         return Ok(Vec::new());
     }
     let mut outcomes = Vec::new();
-    let mut cluster = Cluster::start_with(ClusterOptions::new(3).in_namespaces()).await?;
+    let mut cluster = Cluster::start_with(round::cluster()).await?;
     for (number, schedule) in (1..).zip(schedules) {
         let kind = schedule.kind;
         if let Some(reason) = kind.obstacle() {

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::bench::Machine;
 use crate::nemesis::{Kind, Schedule};
 use crate::round::{self, Outcome, Verdict};
-use crate::{Cluster, ClusterOptions, netns};
+use crate::{Cluster, netns};
 use results::{Played, Row};
 
 pub use results::{Results, describe};
@@ -93,7 +93,7 @@ impl Stage {
         }
         let mut cluster = match self.cluster.take() {
             Some(cluster) => cluster,
-            None => Cluster::start_with(ClusterOptions::new(3).in_namespaces()).await?,
+            None => Cluster::start_with(round::cluster()).await?,
         };
         self.rounds += 1;
         let (outcome, usable) = match round::run(&mut cluster, schedule, self.rounds).await {

@@ -143,7 +143,7 @@ pub fn describe(outcome: &Outcome) -> String {
         outcome.lost_reported,
         outcome.lost_unreported,
         outcome.unknown_present,
-        outcome.reads,
+        outcome.evidence.reads,
         outcome.operations,
         outcome.left_out,
         outcome.samples,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use super::hands::{self, Held};
+use super::hands::{self, Held, NoEffect};
 use super::{Entry, Lay};
 use crate::cluster::Cluster;
 
@@ -18,6 +18,8 @@ pub struct Blow {
     pub struck: Instant,
     /// When it had ended, once it has.
     pub ended: Option<Instant>,
+    /// It met nothing: it ended as it should, and nothing came of it.
+    pub idle: bool,
     held: Held,
 }
 
@@ -34,6 +36,7 @@ impl Blow {
             victims,
             struck,
             ended: None,
+            idle: false,
             held,
         })
     }
@@ -47,6 +50,7 @@ impl Blow {
         let held = std::mem::replace(&mut self.held, Held::Nothing);
         let outcome = hands::end(cluster, held, alone).await;
         self.ended = Some(Instant::now());
+        self.idle = outcome.as_ref().is_err_and(anyhow::Error::is::<NoEffect>);
         outcome.with_context(|| {
             format!(
                 "the end of {} of {:?}",
@@ -79,6 +83,7 @@ impl Blow {
             victims: vec![victim.to_owned()],
             struck: at(struck_ms),
             ended: Some(at(ended_ms)),
+            idle: false,
             held: Held::Nothing,
         }
     }

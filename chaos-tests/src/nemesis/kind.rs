@@ -68,7 +68,7 @@ pub enum Kind {
     DataDiskFull,
     /// No room for the Raft store.
     StoreDiskFull,
-    /// A byte of the Raft store is another one after a power cut.
+    /// Bytes of the Raft store are other ones after a power cut.
     StoreDamaged,
     /// The Raft store is gone after a power cut.
     StoreDeleted,
@@ -137,6 +137,24 @@ impl Kind {
                 | Self::StoreFsyncSlow
                 | Self::ClientCut
                 | Self::ReplicationCut
+        )
+    }
+
+    /// Whether no acknowledged row may be lost for it: nobody serves who does not have everything.
+    pub const fn loses_nothing(self) -> bool {
+        self.changes_no_primary() || matches!(self, Self::Switchover)
+    }
+
+    /// Whether it stops processes that go on later, so that their answers come late.
+    pub const fn freezes(self) -> bool {
+        matches!(
+            self,
+            Self::SidecarFrozen
+                | Self::GuardFrozen
+                | Self::PostmasterFrozen
+                | Self::PostgresFrozen
+                | Self::NodeFrozen
+                | Self::AllFrozen
         )
     }
 

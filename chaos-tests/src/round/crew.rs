@@ -21,6 +21,8 @@ const EVERY: Duration = Duration::from_millis(20);
 
 /// Of a login and of an answer; see the clients of registers.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Of one that waits out every freeze, and is told what was kept for it.
+const LONG_PATIENCE: Duration = Duration::from_secs(30);
 /// Until the first port has made the tables.
 const TABLES_WITHIN: Duration = Duration::from_secs(60);
 
@@ -71,18 +73,30 @@ async fn make_tables(
 }
 
 impl Crew {
-    /// Starts one writer for each member's port, which goes on to the next port when that fails.
-    pub(super) async fn begin(cluster: &Cluster, round: u32) -> anyhow::Result<Self> {
+    /// Starts one writer for each member's port, which goes on to the next port when that fails; one more for
+    /// each where something `freezes`, who waits for an answer for as long as it takes. Such a client proves
+    /// nothing of a cut: its kernel sends again what the cut has dropped.
+    pub(super) async fn begin(
+        cluster: &Cluster,
+        round: u32,
+        freezes: bool,
+    ) -> anyhow::Result<Self> {
         let first_writer = i32::try_from(round)? * WRITERS_MAX;
         let mut targets = cluster.read_write_except(&[])?;
         let make = || make_tables(cluster, &targets, first_writer + REGISTERS);
         wait::until("the tables", TABLES_WITHIN, make).await?;
         let mut loads = Vec::new();
-        for writer in (first_writer..).take(targets.len()) {
+        let patient = if freezes { targets.len() } else { 0 };
+        for (index, writer) in (first_writer..).take(targets.len() + patient).enumerate() {
+            let answer_within = if index < targets.len() {
+                PATIENCE
+            } else {
+                LONG_PATIENCE
+            };
             let options = LoadOptions {
                 every: EVERY,
                 connect_within: PATIENCE,
-                answer_within: PATIENCE,
+                answer_within,
                 ..LoadOptions::new(writer, targets.clone())
             };
             loads.push(Load::resume(options));

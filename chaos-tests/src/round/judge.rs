@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::crew::Told;
-use super::verdict::Outcome;
-use super::{Blows, excuse, ms};
+use super::verdict::{Evidence, Outcome};
+use super::{Blows, LAG_MAX, excuse, ms};
 use crate::checker;
 use crate::cluster::Cluster;
 use crate::history::HistoryEntry;
-use crate::load::{Attempt, Record};
+use crate::load::{self, Attempt, Record};
 use crate::nemesis::Kind;
 use crate::registers::{self, Operation};
-use crate::sampler;
-use crate::trial::{EXPOSED, LAG_MAX};
+use crate::sampler::{self, Via, Write};
+use crate::trial::EXPOSED;
 use crate::wait;
 
 /// A server whose connections are all in use by clients that reconnect is asked again until then.
@@ -34,11 +34,9 @@ pub(super) async fn judge(
         uncovered: all.into_iter().filter(|one| !wrong.contains(one)).collect(),
         wrong,
         excused,
-        struck: blows.len(),
-        reads: told.reads.len(),
+        struck: blows.iter().filter(|blow| !blow.idle).count(),
+        evidence: evidence(told, began.saturating_duration_since(told.origin)),
         samples: told.seen.writes.len(),
-        direct: told.seen.direct(),
-        gates: told.seen.open.len(),
         worst_gap_ms: ms(worst_gap(told, began)),
         ..Outcome::default()
     };
@@ -51,6 +49,35 @@ pub(super) async fn judge(
         Err(error) => outcome.missed.push(format!("no scan: {error:#}")),
     }
     Ok(outcome)
+}
+
+/// What was looked at after `since`, when the first fault struck.
+fn evidence(told: &Told, since: Duration) -> Evidence {
+    let writes = told.seen.writes.iter().filter(|write| write.ended >= since);
+    let direct = |write: &&Write| matches!(write.via, Via::Direct(_));
+    let rows = moved(told);
+    let is_acknowledged = |row: &&Attempt| row.outcome == load::Outcome::Acknowledged;
+    Evidence {
+        acknowledged: rows
+            .iter()
+            .filter(is_acknowledged)
+            .filter(|row| row.ended >= since)
+            .count(),
+        reads: told.reads.iter().filter(|read| read.ended >= since).count(),
+        operations: told
+            .operations
+            .iter()
+            .filter(|operation| operation.ended >= since)
+            .count(),
+        samples: writes.clone().count(),
+        direct: writes.filter(direct).count(),
+        gates: told
+            .seen
+            .open
+            .iter()
+            .filter(|open| open.ended >= since)
+            .count(),
+    }
 }
 
 /// PostgreSQL itself is asked, past every port.
@@ -106,11 +133,20 @@ fn rows(
     }
     let wrong = checker::reads::judge(&attempts, &told.reads, present, journal);
     outcome.wrong.extend(wrong);
+    outcome.wrong.extend(old_timeline(&attempts));
     let registers = registers::judge(&told.operations, &told.reads, present);
     outcome.operations = registers.judged;
     outcome.left_out = registers.left_out;
     outcome.unjudged = registers.doubts;
     outcome.wrong.extend(registers.wrong);
+}
+
+/// Whoever came through a port to an earlier timeline after somebody had come to a later one.
+fn old_timeline(attempts: &[Attempt]) -> Vec<String> {
+    let done = |row: &Attempt| Some((u64::from(row.timeline?), row.sent, row.ended));
+    let acknowledged = |row: &&Attempt| row.outcome == load::Outcome::Acknowledged;
+    let acts = attempts.iter().filter(acknowledged).filter_map(done);
+    sampler::goes_back("the timeline behind the ports", acts.collect())
 }
 
 /// The attempts of all writers, those on registers too, on the clock of the reader.

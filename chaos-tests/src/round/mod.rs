@@ -13,6 +13,7 @@ use anyhow::Context;
 
 use crate::cluster::Cluster;
 use crate::nemesis::{self, Blow, Kind, Schedule};
+use crate::options::ClusterOptions;
 use crew::Crew;
 
 pub use verdict::{Outcome, Verdict};
@@ -23,6 +24,16 @@ const SERVICE_WITHIN: Duration = Duration::from_secs(60);
 const CONVERGED_WITHIN: Duration = Duration::from_secs(90);
 /// Rows before the first fault, and after the last.
 const ROWS: usize = 60;
+/// `max_lag_on_failover` of the members: so near to what a few seconds of the load write that it decides.
+const LAG_MAX: u64 = 256 << 10;
+
+/// A cluster for rounds: three members in namespaces.
+pub fn cluster() -> ClusterOptions {
+    let limit = format!("{LAG_MAX}B");
+    ClusterOptions::new(3)
+        .in_namespaces()
+        .initial("max_lag_on_failover", limit)
+}
 
 /// Plays the schedule. An error is one of the harness; what the cluster did wrong is in the outcome.
 /// Rounds on one cluster have to be numbered differently: `number` tells their rows apart.
@@ -36,7 +47,8 @@ pub async fn run(
         .context("before the round")?;
     let journal = cluster.history().await?;
     let known = journal.iter().map(|entry| entry.epoch).max();
-    let crew = Crew::begin(cluster, number).await?;
+    let freezes = schedule.entries.iter().any(|entry| entry.kind.freezes());
+    let crew = Crew::begin(cluster, number, freezes).await?;
     crew.advance(ROWS, SERVICE_WITHIN).await?;
     let began = Instant::now();
     let played = play::play(cluster, schedule, &prepared).await;
@@ -55,6 +67,11 @@ pub async fn run(
     if schedule.kind.changes_no_primary() && outcome.failovers > 0 {
         let what = "the primary changed for a fault that takes nothing from it";
         outcome.wrong.push(what.to_owned());
+    }
+    if schedule.kind.loses_nothing() && outcome.lost_reported > 0 {
+        let rows = outcome.lost_reported;
+        let what = format!("{rows} acknowledged rows were lost for a fault that may cost none");
+        outcome.wrong.push(what);
     }
     outcome.missed.extend(ending.missed);
     outcome.missed.extend(played.missed);

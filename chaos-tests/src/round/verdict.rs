@@ -17,6 +17,23 @@ pub enum Verdict {
     Fail,
 }
 
+/// What was looked at from the first fault on: before it nobody can see what it did.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Evidence {
+    /// Acknowledged rows.
+    pub acknowledged: usize,
+    /// Reads of the whole set.
+    pub reads: usize,
+    /// Operations on registers.
+    pub operations: usize,
+    /// Acknowledged writes of the sampler.
+    pub samples: usize,
+    /// Of these, the ones that went straight to a server.
+    pub direct: usize,
+    /// Answers of health checks that a gate is open.
+    pub gates: usize,
+}
+
 /// Everything about a round.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Outcome {
@@ -40,8 +57,8 @@ pub struct Outcome {
     pub lost_unreported: usize,
     /// Rows of unknown outcome that are there.
     pub unknown_present: usize,
-    /// Reads of the whole set.
-    pub reads: usize,
+    /// What was looked at while it could show something.
+    pub evidence: Evidence,
     /// Operations on registers that were judged.
     pub operations: usize,
     /// Answers of registers that were left out: they may have seen what was rolled back.
@@ -50,10 +67,6 @@ pub struct Outcome {
     pub unjudged: Vec<String>,
     /// Writes of the sampler that were acknowledged.
     pub samples: usize,
-    /// Of these, the ones that went straight to a server.
-    pub direct: usize,
-    /// Answers of health checks that a gate is open.
-    pub gates: usize,
     /// Of these, direct ones that no promise covers: the guard was frozen, or somebody promoted by hand.
     pub excused: usize,
     /// What would be broken promises if these writes were covered by one, in words.
@@ -89,20 +102,24 @@ impl Outcome {
         if self.struck == 0 {
             doubts.push("nothing struck".to_owned());
         }
-        if self.acknowledged < ACKNOWLEDGED_MIN {
-            doubts.push(format!("only {} rows were acknowledged", self.acknowledged));
-        }
-        if self.reads == 0 || self.operations == 0 {
+        let seen = &self.evidence;
+        if seen.acknowledged < ACKNOWLEDGED_MIN {
             doubts.push(format!(
-                "{} reads, {} operations on registers",
-                self.reads, self.operations
+                "only {} rows were acknowledged after the first fault",
+                seen.acknowledged
+            ));
+        }
+        if seen.reads == 0 || seen.operations == 0 {
+            doubts.push(format!(
+                "{} reads, {} operations on registers after the first fault",
+                seen.reads, seen.operations
             ));
         }
         // Each of them looks for another promise that may be broken.
-        if self.samples == self.direct || self.direct == 0 || self.gates == 0 {
+        if seen.samples == seen.direct || seen.direct == 0 || seen.gates == 0 {
             doubts.push(format!(
-                "{} samples, {} of them direct, {} open gates",
-                self.samples, self.direct, self.gates
+                "{} samples, {} of them direct, {} open gates after the first fault",
+                seen.samples, seen.direct, seen.gates
             ));
         }
         doubts
@@ -116,12 +133,14 @@ mod tests {
     fn good() -> Outcome {
         Outcome {
             struck: 1,
-            acknowledged: 1000,
-            reads: 10,
-            samples: 100,
-            direct: 50,
-            gates: 10,
-            operations: 1000,
+            evidence: Evidence {
+                acknowledged: 1000,
+                reads: 10,
+                operations: 1000,
+                samples: 100,
+                direct: 50,
+                gates: 10,
+            },
             ..Outcome::default()
         }
     }
@@ -132,12 +151,12 @@ mod tests {
         let doubtful: [fn(&mut Outcome); 9] = [
             |o| o.struck = 0,
             |o| o.missed = vec!["no guard".to_owned()],
-            |o| o.acknowledged = 99,
-            |o| o.reads = 0,
-            |o| o.samples = 50,
-            |o| o.direct = 0,
-            |o| o.gates = 0,
-            |o| o.operations = 0,
+            |o| o.evidence.acknowledged = 99,
+            |o| o.evidence.reads = 0,
+            |o| o.evidence.samples = 50,
+            |o| o.evidence.direct = 0,
+            |o| o.evidence.gates = 0,
+            |o| o.evidence.operations = 0,
             |o| o.unjudged = vec!["too long".to_owned()],
         ];
         for spoil in doubtful {

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::cluster::Cluster;
 use crate::wait;
 
+pub(crate) use judge::goes_back;
 pub use judge::{Excuse, judge};
 pub use writes::TABLE;
 
@@ -82,14 +83,6 @@ pub struct Seen {
     pub tried: u64,
     /// Health checks that answered at all.
     pub health_answers: u64,
-}
-
-impl Seen {
-    /// How many of the acknowledged writes went straight to a server.
-    pub fn direct(&self) -> usize {
-        let direct = |write: &&Write| matches!(write.via, Via::Direct(_));
-        self.writes.iter().filter(direct).count()
-    }
 }
 
 /// The looks, under way.

@@ -47,6 +47,8 @@ pub(super) enum Held {
     Flushes(flush::Tracer),
     /// A file that leaves no room, and who needs room.
     Ballast(disk::Ballast),
+    /// A store that was damaged without power, to be found out.
+    Damage(store::Damage),
     /// An old copy of a store, to be put in place.
     OldStore(store::OldStore),
     /// A member whose wall clock is wrong.
@@ -150,6 +152,7 @@ pub(super) async fn end(cluster: &mut Cluster, held: Held, alone: bool) -> anyho
         Held::Late(late) => network::hurry(cluster, &late),
         Held::Flushes(tracer) => tracer.end(cluster),
         Held::Ballast(ballast) => ballast.end(cluster).await,
+        Held::Damage(damage) => damage.found_out(cluster).await,
         Held::OldStore(old) => old.put_back(cluster).await,
         Held::Clock(wrong) => clock::reset(cluster, wrong).await,
         Held::Switchover(task) => operator::outcome(task, alone).await,

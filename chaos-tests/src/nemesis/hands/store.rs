@@ -15,10 +15,18 @@ use crate::wait;
 
 /// Refusals of commands in one round before nobody tries any more.
 const REFUSED_MAX: u32 = 100;
-/// The others tell that they remember more, as soon as they reach it.
+/// The others tell that they remember more, as soon as they reach it; damage is found at the start.
 const FOUND_OUT_WITHIN: Duration = Duration::from_secs(60);
+/// Damage strikes each of these.
+const PAGE_BYTES: usize = 4096;
 /// Below the 16 KiB that a command may take.
 const ENTRY_BYTES: usize = 15_000;
+
+/// What [`damage`] has hit.
+pub(in crate::nemesis) struct Damage {
+    name: String,
+    quarantined: usize,
+}
 
 /// What [`copy`] has kept.
 pub(in crate::nemesis) struct OldStore {
@@ -64,7 +72,8 @@ pub(super) async fn write_much(ctl: Ctl) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One byte of what is in use is another one; `dose` says where.
+/// Of each page of the store that is in use one byte is another one; `dose` says which. A single byte may be
+/// one that no record needs any more.
 pub(super) fn damage(cluster: &mut Cluster, name: &str, dose: Dose) -> anyhow::Result<Held> {
     let Dose::Percent(percent) = dose else {
         anyhow::bail!("damage without a place");
@@ -73,16 +82,31 @@ pub(super) fn damage(cluster: &mut Cluster, name: &str, dose: Dose) -> anyhow::R
     member.kill(Part::Node)?;
     let file = largest_file(&member.raft_directory())?;
     let mut bytes = std::fs::read(&file)?;
-    let used: Vec<usize> = (0..bytes.len())
-        .filter(|index| bytes[*index] != 0)
-        .collect();
-    let at = used
-        .get(used.len() * usize::from(percent) / 100)
-        .context("an empty store")?;
-    bytes[*at] ^= 0b0001_0000;
+    let mut damaged = 0;
+    for page in bytes.chunks_mut(PAGE_BYTES) {
+        let used: Vec<usize> = (0..page.len()).filter(|index| page[*index] != 0).collect();
+        if let Some(at) = used.get(used.len() * usize::from(percent) / 100) {
+            page[*at] ^= 0b0001_0000;
+            damaged += 1;
+        }
+    }
+    anyhow::ensure!(damaged > 0, "an empty store");
     // In place: the file stays the account's.
     std::fs::write(&file, bytes)?;
-    Ok(Held::Down(vec![name.to_owned()]))
+    Ok(Held::Damage(Damage {
+        name: name.to_owned(),
+        quarantined: quarantined(&member.raft_directory()),
+    }))
+}
+
+impl Damage {
+    /// Starts the member, which has to find it.
+    pub(super) async fn found_out(self, cluster: &mut Cluster) -> anyhow::Result<()> {
+        let member = cluster.member_mut(&self.name)?;
+        member.start()?;
+        let directory = member.raft_directory();
+        is_moved_aside("a damaged store", &directory, self.quarantined).await
+    }
 }
 
 /// `rm -rf` of the store of a member without power.
@@ -120,11 +144,14 @@ impl OldStore {
         let before = quarantined(&directory);
         member.start()?;
         anyhow::ensure!(answer.code == 0, "the copy is not old: {answer:?}");
-        wait::until_true("the old store is moved aside", FOUND_OUT_WITHIN, || {
-            quarantined(&directory) > before
-        })
-        .await
+        is_moved_aside("an old store", &directory, before).await
     }
+}
+
+/// Waits for it; `before` were moved aside already.
+async fn is_moved_aside(what: &str, directory: &Path, before: usize) -> anyhow::Result<()> {
+    let what = format!("{what} is moved aside");
+    wait::until_true(&what, FOUND_OUT_WITHIN, || quarantined(directory) > before).await
 }
 
 /// How many stores the member has moved aside.

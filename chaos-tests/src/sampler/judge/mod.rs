@@ -134,7 +134,7 @@ fn epochs_back(open: &[Open]) -> Vec<String> {
 }
 
 /// Who begins after another has ended must not be lower.
-fn goes_back(what: &str, mut acts: Vec<(u64, Duration, Duration)>) -> Vec<String> {
+pub(crate) fn goes_back(what: &str, mut acts: Vec<(u64, Duration, Duration)>) -> Vec<String> {
     let mut ends: Vec<(Duration, u64)> = acts.iter().map(|(n, _, ended)| (*ended, *n)).collect();
     ends.sort_unstable();
     acts.sort_unstable_by_key(|(_, sent, _)| *sent);
