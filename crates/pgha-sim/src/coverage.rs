@@ -1,12 +1,14 @@
 //! What many runs must have met: a run in which nothing happened proves nothing.
 
+use std::collections::BTreeSet;
+
 use crate::fault::Fault;
 use crate::run::Summary;
 
 /// Fewer runs than this need not have met everything.
 pub const RUNS_MIN: u64 = 2000;
-/// In so many of them the primary changed [`CHANGES_MIN`] times or more.
-pub const RUNS_WITH_CHANGES_MIN: u64 = 2000;
+/// In one of so many of them the primary changed [`CHANGES_MIN`] times or more.
+const EVENTFUL_OF: u64 = 4;
 /// Changes of the primary in one run that count it as eventful: another one has opened than before.
 pub const CHANGES_MIN: u64 = 3;
 
@@ -15,10 +17,10 @@ pub const EVENTFUL: &str = "run with three changes of primary";
 
 /// Actions, outcomes, refusals and causes. Not in it, because no run of the model can meet them: the
 /// refusals of a second `Create` (formation is not modelled), of a timeline that was assigned before and of
-/// a loss in an unknown epoch (one state machine decides both), of an epoch beyond belief (nobody lies), and
-/// the cause `promotion_failed` (a primary that holds its lease for a minute and neither opens nor gives
+/// a loss in an unknown epoch (one state machine decides both), of an epoch beyond belief (nobody lies), of a
+/// recovery (it is written into the store that it was read from), and the cause `promotion_failed` (a primary that holds its lease for a minute and neither opens nor gives
 /// up): these have tests of their own beside the code.
-const MET: [&str; 89] = [
+const MET: [&str; 102] = [
     "acknowledged write",
     "action Adopt",
     "action Assume",
@@ -48,8 +50,12 @@ const MET: [&str; 89] = [
     "backends outlive their postmaster",
     "clone",
     "commit waits for a standby",
-    "death within a decision",
-    "fork",
+    "death after 0 actions",
+    "death after 1 actions",
+    "death after 2 actions",
+    "death after 3 actions",
+    "death after 4 actions",
+    "fork given up",
     "guard kills at its deadline",
     "guard taken for dead",
     "job failed checkpoint",
@@ -63,8 +69,14 @@ const MET: [&str; 89] = [
     "loss measured",
     "loss of destroyed data judged",
     "loss of watched data judged",
+    "not attached: removed",
+    "release sent",
     "removed data noticed",
     "lost write",
+    "message cut off",
+    "message late",
+    "message lost",
+    "message twice",
     "membership joint",
     "membership settled",
     "membership stored",
@@ -77,6 +89,8 @@ const MET: [&str; 89] = [
     "primary by Reinstatement",
     "primary by Restart",
     "promotion by hand",
+    "promotion done",
+    "promotion failed",
     "proposal without quorum",
     "quorum recovered",
     "raft leader elected",
@@ -105,23 +119,41 @@ const MET: [&str; 89] = [
     "store ruled out while it was used",
     "store wiped",
     "synchronous data judged",
+    "twin given up",
     "two leases by wild clocks",
     "wiped member taken back",
     EVENTFUL,
 ];
 
+fn wanted() -> impl Iterator<Item = String> {
+    let faults = Fault::ALL.map(|fault| format!("fault {fault:?}"));
+    MET.iter().map(|what| (*what).to_owned()).chain(faults)
+}
+
 /// What no run met, and should have.
 pub fn missing(summary: &Summary) -> Vec<String> {
-    let faults = Fault::ALL.map(|fault| format!("fault {fault:?}"));
-    let wanted = MET.iter().map(|what| (*what).to_owned()).chain(faults);
-    let mut missing: Vec<String> = wanted
+    let mut missing: Vec<String> = wanted()
         .filter(|what| !summary.counts.contains_key(what))
         .collect();
     let eventful = summary.counts.get(EVENTFUL).copied().unwrap_or(0);
-    if eventful < RUNS_WITH_CHANGES_MIN {
+    let enough = summary.runs / EVENTFUL_OF;
+    if eventful < enough {
         missing.push(format!(
-            "{RUNS_WITH_CHANGES_MIN} runs with {CHANGES_MIN} changes of primary, only {eventful}"
+            "{enough} runs with {CHANGES_MIN} changes of primary, only {eventful}"
         ));
     }
     missing
+}
+
+/// How often each of it was met, and in how many runs; what was not, too.
+pub fn table(summary: &Summary) -> String {
+    let met = summary.counts.keys().cloned();
+    let all: BTreeSet<String> = wanted().chain(met).collect();
+    let mut text = format!("{:<52} {:>12} {:>9}\n", "what", "times", "in runs");
+    for what in all {
+        let times = summary.counts.get(&what).copied().unwrap_or(0);
+        let runs = summary.runs_with.get(&what).copied().unwrap_or(0);
+        text.push_str(&format!("{what:<52} {times:>12} {runs:>9}\n"));
+    }
+    text
 }

@@ -6,6 +6,7 @@ use pgha_core::gate::GateSetting;
 use pgha_core::journal::Step;
 use pgha_core::report::ReleaseNote;
 use pgha_core::{Epoch, invariant};
+use rand::Rng;
 
 use crate::event::NodeEvent;
 use crate::mutant::Mutant;
@@ -15,24 +16,25 @@ use crate::tracked::job_name;
 use crate::world::World;
 
 impl World {
-    /// Carries out a decision's actions in order; a crash may come between any two.
-    pub fn carry_out(&mut self, node: usize, actions: Vec<Action>) {
+    /// Carries out a decision's actions in order; a crash may come after any number of them.
+    pub fn carry_out(&mut self, node: usize, mut actions: Vec<Action>) {
+        let dies = self.dies_in_decision.filter(|dies| dies.node == node);
+        let dies = dies.filter(|_| !actions.is_empty());
+        if dies.is_some() {
+            self.dies_in_decision = None;
+            let done = self.rng.random_range(0..=actions.len());
+            self.count(&format!("death after {done} actions"));
+            actions.truncate(done);
+        }
         for action in actions {
-            if let Some((victim, left, whole)) = self.dies_in_decision
-                && victim == node
-            {
-                if left == 0 {
-                    self.dies_in_decision = None;
-                    self.count("death within a decision");
-                    return self.die(node, whole);
-                }
-                self.dies_in_decision = Some((victim, left - 1, whole));
-            }
             self.note_action(node, &action);
             self.carry_out_one(node, action);
             if self.nodes[node].sidecar.is_none() {
                 return;
             }
+        }
+        if let Some(dies) = dies {
+            self.die(node, dies.whole);
         }
     }
 
@@ -76,6 +78,7 @@ impl World {
             Action::StartStandby { pinned } => {
                 let since = self.nodes[node].now(self.now);
                 self.start(node, Tree::Standby { since, pinned });
+                self.follows_whoever(node);
             }
             Action::StartAttached(upstream) => {
                 let since = self.nodes[node].now(self.now);
@@ -256,7 +259,7 @@ impl World {
     }
 
     /// What was settled is void: more will be received.
-    fn follow(&mut self, node: usize, upstream: Upstream) {
+    pub(crate) fn follow(&mut self, node: usize, upstream: Upstream) {
         let now = self.nodes[node].now(self.now);
         let from = self.index_of(&upstream.node);
         let n = &mut self.nodes[node];

@@ -158,6 +158,7 @@ impl World {
         data.slots = slots.into_iter().map(|name| (name, kept)).collect();
         let id = n.postgres.as_ref().map_or(0, |p| p.id);
         if self.fault_chance(self.profile.job_fails_percent) {
+            self.count("promotion failed");
             return self.job_failed(node, "the promotion failed");
         }
         let after = self.span(40, 450);
@@ -199,7 +200,7 @@ impl World {
             fork_row_lsn: Some(data.end()),
             steps: Vec::new(),
         };
-        self.count("fork");
+        self.count("promotion done");
         self.written(node);
         self.job_done(node, JobDone::Promoted(opened, now));
         self.probe_now(node);

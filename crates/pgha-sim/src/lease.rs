@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pgha_core::gate::GateSetting;
-use pgha_core::lease::{Answer, Hold, Holder, Renewal, release_hash};
+use pgha_core::lease::{Answer, Hold, Holder, Renewal, RenewalRefusal, release_hash};
 use pgha_core::report::ReleaseNote;
 use pgha_core::{Epoch, Lsn, RaftId};
 use rand::Rng;
@@ -130,8 +130,10 @@ impl World {
         };
         let answer = sidecar.grantor.renew(now, &renewal);
         self.keep_told(node);
+        let obeys = self.is(Mutant::OldEpochGranted);
         let granted = match answer {
             Answer::Granted => true,
+            Answer::Refused(RenewalRefusal::OldEpoch) if obeys => true,
             Answer::Refused(refusal) => {
                 self.count(&format!("renewal refused {refusal}"));
                 false
@@ -139,7 +141,11 @@ impl World {
             // Unanswered: the holder's next renewal comes in time.
             Answer::AdoptFirst(epoch) => return self.adopts(node, epoch),
         };
-        let adopted = self.nodes[node].disk.adopted;
+        let adopted = if obeys {
+            renewal.epoch
+        } else {
+            self.nodes[node].disk.adopted
+        };
         let Some(by) = self.nodes[node].disk.raft_id else {
             return;
         };

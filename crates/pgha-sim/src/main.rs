@@ -9,7 +9,7 @@ use clap::Parser;
 use pgha_sim::coverage;
 use pgha_sim::mutant::Mutant;
 use pgha_sim::run::{Outcome, Summary, run_many, run_with};
-use pgha_sim::shrink::{Shrunk, shrink};
+use pgha_sim::shrink::shrink;
 use pgha_sim::world::Options;
 
 /// Simulates pgha clusters under faults; a seed determines everything.
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
     print(&summary, begun.elapsed().as_secs_f64());
     for seed in summary.failures.keys() {
         if let Some(shrunk) = shrink(*seed, arguments.mutant) {
-            print_shrunk(&shrunk, arguments.mutant);
+            println!("\n{shrunk}");
         }
     }
     let enough = summary.runs < coverage::RUNS_MIN || arguments.mutant.is_some();
@@ -134,27 +134,6 @@ fn print_plan(outcome: &Outcome, only: Option<&BTreeSet<usize>>) {
     }
 }
 
-fn print_shrunk(shrunk: &Shrunk, mutant: Option<Mutant>) {
-    let Shrunk { seed, failure, .. } = shrunk;
-    println!(
-        "\nseed {seed} fails with {} of its {} faults ({} runs): {}",
-        shrunk.faults.len(),
-        shrunk.planned,
-        shrunk.runs,
-        failure.0
-    );
-    for (number, fault, at) in &shrunk.faults {
-        println!("  fault {number} at {:.3} s: {fault:?}", seconds(*at));
-    }
-    let numbers: Vec<String> = shrunk.faults.iter().map(|f| f.0.to_string()).collect();
-    let only = match numbers.is_empty() {
-        true => String::new(),
-        false => format!(" --only {}", numbers.join(",")),
-    };
-    let mutant = mutant.map_or_else(String::new, |mutant| format!(" --mutant {mutant:?}"));
-    println!("  again: cargo run -p pgha-sim -- --seed {seed}{only}{mutant}");
-}
-
 #[allow(clippy::cast_precision_loss)]
 fn seconds(nanos: u64) -> f64 {
     nanos as f64 / 1e9
@@ -166,10 +145,7 @@ fn play(script: &Path) -> Result<String, Box<dyn std::error::Error>> {
 }
 
 fn print(summary: &Summary, seconds: f64) {
-    println!("{:<44} {:>12} {:>9}", "what", "times", "in runs");
-    for (what, count) in &summary.counts {
-        println!("{what:<44} {count:>12} {:>9}", summary.runs_with[what]);
-    }
+    print!("{}", coverage::table(summary));
     #[allow(clippy::cast_precision_loss)]
     let rate = summary.runs as f64 / seconds;
     println!("\n{} runs in {seconds:.1} s, {rate:.1}/s", summary.runs);

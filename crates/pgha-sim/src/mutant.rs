@@ -49,13 +49,17 @@ pub enum Mutant {
     OldGenerationVotes,
     /// Whoever chooses does not see the report of the one that came furthest.
     BestPassedOver,
+    /// A grantor obeys whoever asks for an earlier epoch than it has adopted.
+    OldEpochGranted,
+    /// A standby attaches to the primary before their lines are compared.
+    AttachedUncompared,
     /// A wait that counts from the beginning of a phase has always just begun.
     WaitsForEver,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::GateNeverCloses,
         Self::GuardSleeps,
         Self::GrantorForgets,
@@ -79,6 +83,36 @@ impl Mutant {
         Self::RewoundAnswersEarly,
         Self::OldGenerationVotes,
         Self::BestPassedOver,
+        Self::OldEpochGranted,
+        Self::AttachedUncompared,
         Self::WaitsForEver,
     ];
+
+    /// What a run says that sees it, as the beginning or a part of [`Failure`](crate::check::Failure)'s text:
+    /// whatever else goes wrong in such a run does not prove that this is looked for.
+    pub fn seen_as(self) -> &'static [&'static str] {
+        match self {
+            Self::LagUnchecked | Self::ToldForgotten => &["P3 bound"],
+            Self::ReceiverRuns | Self::BestPassedOver | Self::TailHidden => &["P4 "],
+            Self::GateNeverCloses
+            | Self::GuardSleeps
+            | Self::GrantorForgets
+            | Self::QuorumOfOne
+            | Self::ReleasedEarly
+            | Self::PostmasterOnly
+            | Self::OldEpochGranted => &["P5 "],
+            Self::LeaseBelieved => &["P6 "],
+            Self::HandPromotionUnseen | Self::ForkIdsBelieved | Self::AttachedUncompared => {
+                &["P7 "]
+            }
+            Self::MarkerUnseen => &["P8 "],
+            Self::ClocksRunAway => &["P5 ", "P3 bound"],
+            Self::GateUncheckedAfterResume => &["acknowledged a write of epoch"],
+            Self::OldIdVotes | Self::AppendNotFlushed => &["committed entries"],
+            Self::OldGenerationVotes => &["which is over"],
+            Self::RewoundAnswersEarly => &["that every data member had flushed"],
+            // A timeline that was not assigned is refused, and a tail that nobody tells is waited for.
+            Self::TimelineReused | Self::LossForgotten | Self::WaitsForEver => &["not whole"],
+        }
+    }
 }

@@ -14,18 +14,20 @@ impl World {
     /// Sends `message`; what becomes of it is the network's business.
     pub fn send(&mut self, from: usize, to: usize, message: &Message) {
         if self.cut[from][to] {
-            return;
+            return self.count("message cut off");
         }
         if !self.nodes[to].up || self.nodes[to].sidecar.is_none() {
             return self.refuse(from, to);
         }
         let copies = if self.fault_chance(self.profile.duplicate_percent) {
+            self.count("message twice");
             2
         } else {
             1
         };
         for _ in 0..copies {
             if self.fault_chance(self.profile.drop_percent) {
+                self.count("message lost");
                 continue;
             }
             let delay = self.transit();
@@ -46,6 +48,7 @@ impl World {
     pub fn transit(&mut self) -> Nanos {
         let usual = self.rng.random_range(MS / 10..=3 * MS);
         if self.fault_chance(self.profile.slow_percent) {
+            self.count("message late");
             usual + self.span(20, self.profile.slow_ms)
         } else {
             usual

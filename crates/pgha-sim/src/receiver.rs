@@ -1,9 +1,11 @@
 //! The receiver of a standby: attaches as PostgreSQL would, and is judged by what is true.
 
+use pgha_core::decide::{Upstream, slot_name};
 use pgha_core::invariant::Violation;
 use rand::Rng;
 
 use crate::event::NodeEvent;
+use crate::mutant::Mutant;
 use crate::time::MS;
 use crate::wal::{RecordKind, Unattached};
 use crate::world::World;
@@ -39,6 +41,24 @@ impl World {
         let data = self.nodes[node].disk.data.as_ref();
         if replays && data.is_some_and(|data| data.end() >= data.consistent_at) {
             self.tree_in(node, MS, NodeEvent::PostgresReady(id));
+        }
+    }
+
+    /// Attaches it to the primary, whatever either of them holds.
+    pub(crate) fn follows_whoever(&mut self, node: usize) {
+        if !self.is(Mutant::AttachedUncompared) {
+            return;
+        }
+        let n = &self.nodes[node];
+        let primary = n.disk.state.primary().filter(|p| p.node != n.name);
+        if let Some(record) = primary {
+            let upstream = Upstream {
+                node: record.node.clone(),
+                epoch: record.epoch,
+                address: String::new(),
+                slot: slot_name(record.timeline, &n.name),
+            };
+            self.follow(node, upstream);
         }
     }
 

@@ -53,11 +53,26 @@ impl World {
     pub(crate) fn clone_from(&mut self, node: usize, from: &MemberName) {
         match self.source(node, from) {
             Some(copy) => {
+                self.count_fork(node, &copy);
                 self.nodes[node].disk.data = Some(copy);
                 self.count("clone");
                 self.unmark(node, REPLACED);
             }
             None => self.job_failed(node, "the source ended"),
+        }
+    }
+
+    /// What a member had beyond the point where it left the line of `copy`, if anything.
+    fn count_fork(&mut self, node: usize, copy: &DataDirectory) {
+        let Some(own) = &self.nodes[node].disk.data else {
+            return;
+        };
+        let (common, by_number) = (own.common_with(copy), own.common_by_history(copy).1);
+        if own.end() > common {
+            self.count("fork given up");
+        }
+        if by_number > common {
+            self.count("twin given up");
         }
     }
 
@@ -93,6 +108,7 @@ impl World {
                 upstream: from.clone(),
             }));
         }
+        self.count_fork(node, &copy);
         // The pages are as new as the source; the WAL between its checkpoint and them is copied or not.
         if !self.is(Mutant::RewoundAnswersEarly) {
             copy.consistent_at = copy.end();

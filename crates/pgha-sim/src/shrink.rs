@@ -1,12 +1,13 @@
 //! Makes a failing run smaller: as few of its faults as still break the same rule.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use crate::check::Failure;
 use crate::fault::Fault;
 use crate::mutant::Mutant;
 use crate::run::{run, run_with};
-use crate::time::Nanos;
+use crate::time::{MS, Nanos};
 use crate::world::Options;
 
 /// More runs than this are not made for one seed.
@@ -25,6 +26,33 @@ pub struct Shrunk {
     pub failure: (Failure, f64),
     /// How many runs it took to find out.
     pub runs: u32,
+    /// The rule that was broken on purpose.
+    pub mutant: Option<Mutant>,
+}
+
+/// What it takes, and how to run it again.
+impl fmt::Display for Shrunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kept, seed) = (self.faults.len(), self.seed);
+        writeln!(
+            f,
+            "seed {seed} fails with {kept} of its {} faults ({} runs): {}",
+            self.planned, self.runs, self.failure.0
+        )?;
+        for (number, fault, at) in &self.faults {
+            writeln!(f, "  fault {number} at {} ms: {fault:?}", at / MS)?;
+        }
+        write!(
+            f,
+            "  again: cargo run --release -p pgha-sim -- --seed {seed}"
+        )?;
+        let numbers: Vec<String> = self.faults.iter().map(|f| f.0.to_string()).collect();
+        if !numbers.is_empty() {
+            write!(f, " --only {}", numbers.join(","))?;
+        }
+        self.mutant
+            .map_or(Ok(()), |mutant| write!(f, " --mutant {mutant:?}"))
+    }
 }
 
 /// Takes faults away while the run still fails in the same way. `None` where the seed passes.
@@ -80,5 +108,6 @@ pub fn shrink(seed: u64, mutant: Option<Mutant>) -> Option<Shrunk> {
         planned: whole.plan.len(),
         failure,
         runs,
+        mutant,
     })
 }

@@ -8,7 +8,7 @@ use crate::fault::{Fault, Mend};
 use crate::node::Node;
 use crate::time::Nanos;
 use crate::wal::DataDirectory;
-use crate::world::World;
+use crate::world::{DiesDeciding, World};
 
 impl World {
     /// Breaks something.
@@ -57,9 +57,8 @@ impl World {
             Fault::SidecarDies => self.die(node, false),
             Fault::NodeDies => self.die(node, true),
             Fault::SidecarDiesDeciding | Fault::NodeDiesDeciding => {
-                let left = self.rng.random_range(0..4);
                 let whole = fault == Fault::NodeDiesDeciding;
-                self.dies_in_decision = Some((node, left, whole));
+                self.dies_in_decision = Some(DiesDeciding { node, whole });
             }
             Fault::SidecarFreezes => self.freeze(node, false),
             Fault::NodeFreezes => self.freeze(node, true),

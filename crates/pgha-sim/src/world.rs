@@ -90,8 +90,8 @@ pub struct World {
     pub failure: Option<Failure>,
     /// How often what happened.
     pub counts: BTreeMap<String, u64>,
-    /// The node that dies after so many more actions of one decision, and whether the whole node does.
-    pub dies_in_decision: Option<(usize, usize, bool)>,
+    /// Who dies in the middle of the next decision that has actions.
+    pub dies_in_decision: Option<DiesDeciding>,
     /// Somebody waits for the next promotion to do the same elsewhere.
     pub by_hand_meanwhile: bool,
     /// An operator has helped out of a wait that only he can end.
@@ -102,6 +102,15 @@ pub struct World {
     next_id: u64,
     same_instant: u32,
     tracing: bool,
+}
+
+/// Somebody who dies in the middle of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiesDeciding {
+    /// Who.
+    pub node: usize,
+    /// The whole node, or its sidecar.
+    pub whole: bool,
 }
 
 impl World {
@@ -115,15 +124,17 @@ impl World {
             only,
             kinds,
         } = options;
-        let mut world = Self::unbegun(seed, shape, *mutant, *tracing);
+        // Luck of its own: what else can break changes nothing in a script.
+        let profile = match kinds {
+            Some(kinds) => Profile::calm_but(kinds.clone()),
+            None => Profile::draw(&mut StdRng::seed_from_u64(seed ^ 0x000F_1E1D)),
+        };
+        let mut world = Self::unbegun(seed, shape, profile, *mutant, *tracing);
         if world.is(Mutant::ClocksRunAway) {
             for (index, node) in world.nodes.iter_mut().enumerate() {
                 let rate = if index % 2 == 0 { -500_000 } else { 500_000 };
                 node.clock = Clock::new(0, SECOND, rate);
             }
-        }
-        if let Some(kinds) = kinds {
-            world.profile = Profile::calm_but(kinds.clone());
         }
         world.begin();
         world.plan = plan::draw(seed, &world.profile);
@@ -132,11 +143,15 @@ impl World {
         world
     }
 
-    fn unbegun(seed: u64, shape: Shape, mutant: Option<Mutant>, tracing: bool) -> Self {
+    fn unbegun(
+        seed: u64,
+        shape: Shape,
+        profile: Profile,
+        mutant: Option<Mutant>,
+        tracing: bool,
+    ) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let count = shape.data + shape.witnesses;
-        // Luck of its own: what else can break changes nothing in a script.
-        let profile = Profile::draw(&mut StdRng::seed_from_u64(seed ^ 0x000F_1E1D));
         let rho_times = profile.clock_rate_times();
         let nodes = (0..count)
             .map(|index| node(index, index >= shape.data, rho_times, &mut rng))
@@ -176,8 +191,7 @@ impl World {
 
     /// A world in which only that breaks which somebody orders.
     pub fn scripted(seed: u64, shape: Shape, tracing: bool) -> Self {
-        let mut world = Self::unbegun(seed, shape, None, tracing);
-        world.profile = Profile::calm();
+        let mut world = Self::unbegun(seed, shape, Profile::calm(), None, tracing);
         world.chronicle = Some(Vec::new());
         world.begin();
         world
