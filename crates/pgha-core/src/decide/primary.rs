@@ -196,8 +196,33 @@ fn running(input: &Input<'_>, record: &PrimaryRecord, decision: &mut Decision) {
         .filter(|h| h.epoch == record.epoch);
     match handover {
         Some(handover) if hands_over(input, handover, decision) => {}
+        None if leaves_nobody(input, record, decision) => {}
         Some(_) | None => serve(input, record, decision),
     }
+}
+
+/// Stops cleanly while the lease still lasts, where this member was asked to stop and no quorum renews it
+/// any more: nobody is left who could be handed over to, and at the lease's end PostgreSQL would be stopped
+/// in the middle of its work. What is acknowledged until then is on this member alone.
+fn leaves_nobody(input: &Input<'_>, record: &PrimaryRecord, decision: &mut Decision) -> bool {
+    let Hold::Held(deadlines) = input.local.lease.hold else {
+        return false;
+    };
+    if !input.local.shutting_down {
+        return false;
+    }
+    // Renewals that nobody has answered for so long are no hiccup.
+    let lease = input.state.settings.lease();
+    let before_hold = lease.hold_after().saturating_sub(lease.lease() / 4);
+    let rest = deadlines.hold.since(input.now + before_hold);
+    if !rest.is_zero() && input.local.stopping.is_none() {
+        decision.wake(input.now, input.now + rest);
+        return false;
+    }
+    decision.act(Action::DrainGate(record.epoch));
+    stop(input, StopMode::Fast, decision);
+    decision.is(Role::Primary, MemberState::Stopping, Reason::ShuttingDown);
+    true
 }
 
 fn serve(input: &Input<'_>, record: &PrimaryRecord, decision: &mut Decision) {

@@ -11,12 +11,15 @@ use super::plan::{Reports, propose};
 use super::{Decision, Input};
 use crate::settings::OnPrimaryCrash;
 use crate::state::Revoked;
-use crate::{Command, MemberName, Reason};
+use crate::{Command, MemberName, Mono, Reason};
 use candidate::Candidate;
 use choose::Choice;
 
 /// After the first report, the others are waited for this long.
 const COLLECT_MAX: Duration = Duration::from_millis(300);
+/// The fenced primary that has come back as another process is waited for this long: what nobody else was
+/// told may be in its data.
+const FORMER_MAX: Duration = Duration::from_secs(3);
 /// Who has come back is waited for this long, where the best of the others is not known to have
 /// everything.
 const RETURN_MAX: Duration = Duration::from_secs(1);
@@ -104,6 +107,26 @@ fn waits(
     if target_missing || (missing && only_former && replica_preferred) {
         until = input.since.phase + TARGET_MAX;
     }
+    let former = former_comes_back(input, reports, revoked).filter(|(name, _)| !reported(name));
+    if let Some((_, heard)) = former {
+        until = until.max(heard + FORMER_MAX);
+    }
     decision.wake(input.now, until);
-    (missing || target_missing || untold) && input.now < until
+    (missing || target_missing || untold || former.is_some()) && input.now < until
+}
+
+/// The primary of the epoch that ended, where its sidecar was started again since: who it is, and since when
+/// it is heard.
+fn former_comes_back<'a>(
+    input: &Input<'_>,
+    reports: &Reports<'_>,
+    revoked: &'a Revoked,
+) -> Option<(&'a MemberName, Mono)> {
+    let previous = revoked.previous.as_ref()?;
+    let report = reports.fresh(&previous.node)?;
+    let since = match input.peers.get(&previous.node) {
+        Some(heard) => heard.since,
+        None => input.since.phase,
+    };
+    (report.nonce != previous.nonce && !report.shutting_down).then_some((&previous.node, since))
 }

@@ -7,7 +7,7 @@ use crate::command::{Command, Recover};
 use crate::decide::*;
 use crate::journal::{Cause, LostRange};
 use crate::settings::OnPrimaryCrash;
-use crate::{Epoch, Lsn, StartKind};
+use crate::{Epoch, Lsn, Nonce, StartKind};
 use std::time::Duration;
 
 #[test]
@@ -20,6 +20,35 @@ fn waiting_for_reports_that_do_not_come_is_no_busy_loop() {
         scene.decide().why.cluster.expect("says why").0,
         Reason::NoCandidate
     );
+}
+
+/// All were stopped and come back: the replica that answers first has all that it was told, and the old
+/// primary wrote on after that.
+#[test]
+fn the_old_primary_that_comes_back_is_waited_for_whatever_the_others_have() {
+    let mut scene = Scene::new();
+    scene.local.data = Data::Missing;
+    scene.revoke(Cause::HolderRestarted);
+    scene.since.phase = NOW - Duration::from_secs(1);
+    scene.was_told(1, 0x1000);
+    scene.stands(3, at(1, 0x1000, &[]), false);
+    let other = scene.peers.get_mut(&name(3)).expect("heard");
+    other.report.grant.epoch = Epoch(1);
+    other.report.grant.remembers = true;
+    let comes_back = |scene: &mut Scene, seconds| {
+        let mut report = report_of(2);
+        report.nonce = Nonce(22);
+        scene.hears(report);
+        let heard = scene.peers.get_mut(&name(2)).expect("heard");
+        heard.since = NOW - Duration::from_secs(seconds);
+    };
+    comes_back(&mut scene, 2);
+    assert_eq!(scene.elects(), None);
+    comes_back(&mut scene, 3);
+    assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
+    comes_back(&mut scene, 2);
+    scene.stands(2, at(1, 0x2000, &[]), true);
+    assert_eq!(scene.elects(), Some((name(2), StartKind::Restart)));
 }
 
 #[test]

@@ -57,6 +57,29 @@ fn a_lost_slot_is_dropped_before_it_is_made_anew() {
     assert_eq!(scene.decide().actions, [Action::KeepSlots(good)]);
 }
 
+/// The others were stopped with it: at the lease's end PostgreSQL would be stopped in the middle of its work.
+#[test]
+fn whoever_is_asked_to_stop_and_is_renewed_by_nobody_stops_cleanly_in_time() {
+    let mut scene = serving_with(vec![slot(&name(1), false), slot(&name(3), false)]);
+    let renewed = |scene: &mut Scene, ms| {
+        let timing = scene.state.settings.lease();
+        let sent = Mono::from_millis(NOW.as_nanos() / 1_000_000 - ms);
+        scene.local.lease.hold = Hold::Held(timing.deadlines(sent));
+    };
+    renewed(&mut scene, 600);
+    assert_eq!(scene.decide().actions, [], "nobody asked for it");
+    scene.local.shutting_down = true;
+    renewed(&mut scene, 374);
+    assert_eq!(scene.decide().actions, [], "somebody may take over yet");
+    renewed(&mut scene, 375);
+    let stops = [Action::DrainGate(Epoch(1)), Action::Stop(StopMode::Fast)];
+    assert_eq!(scene.decide().actions, stops);
+    // An order to stop cannot be taken back.
+    scene.local.stopping = Some((StopMode::Fast, NOW));
+    renewed(&mut scene, 0);
+    assert_eq!(scene.decide().actions, stops);
+}
+
 #[test]
 fn a_member_promoted_by_hand_before_its_lease_gives_the_epoch_up() {
     let mut scene = Scene::new();
