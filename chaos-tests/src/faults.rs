@@ -146,8 +146,8 @@ impl Fault {
     }
 }
 
-/// By hand, as the account that owns the data directory.
-pub(crate) fn pg_ctl(cluster: &Cluster, name: &str, arguments: &[&str]) -> anyhow::Result<()> {
+/// By hand, as the account that owns the data directory and behind the sidecar's back.
+pub fn pg_ctl(cluster: &Cluster, name: &str, arguments: &[&str]) -> anyhow::Result<()> {
     let directory = cluster.member(name)?.postgres_directory();
     let directory = directory.display().to_string();
     let arguments = [arguments, &["--no-wait", "-D", &directory]].concat();

@@ -1,11 +1,11 @@
-//! Members that are asked to stop, all of them: maintenance, or a rack that is switched off in an orderly way.
+//! Orderly stops: of all members, for maintenance; of a PostgreSQL, behind its sidecar's back.
 
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use pgha_chaos::load::{Load, LoadOptions};
 use pgha_chaos::member::Part;
-use pgha_chaos::{Cluster, ClusterOptions, checker, process};
+use pgha_chaos::{Cluster, ClusterOptions, checker, faults, process, wait};
 
 const WITHIN: Duration = Duration::from_secs(90);
 
@@ -20,7 +20,11 @@ async fn all_that_was_acknowledged_is_there_after_an_orderly_stop_of_all() -> an
     let port = cluster.read_write(&primary)?;
     let load = Load::start(LoadOptions::new(1, vec![port])).await?;
     load.advance(100, WITHIN).await?;
-    let replicas: Vec<String> = cluster.names().into_iter().filter(|n| *n != primary).collect();
+    let replicas: Vec<String> = cluster
+        .names()
+        .into_iter()
+        .filter(|n| *n != primary)
+        .collect();
     for name in &replicas {
         process::signal_all(&cluster.member(name)?.part(Part::Sidecar)?, Signal::SIGTERM);
     }
@@ -42,6 +46,42 @@ async fn all_that_was_acknowledged_is_there_after_an_orderly_stop_of_all() -> an
         member.start()?;
     }
     cluster.wait_healthy(WITHIN).await?;
+    let present = checker::read_rows(&cluster.direct(&cluster.primary().await?)?).await?;
+    checker::judge(&[record], &present)?.nothing_lost()?;
+    cluster.finish();
+    Ok(())
+}
+
+/// Once primary, it follows another one and is stopped before it has run for long. It has nothing that the
+/// others do not have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_former_primary_that_is_stopped_as_a_replica_tells_of_no_loss() -> anyhow::Result<()> {
+    let cluster = Cluster::start(3).await?;
+    let former = cluster.primary().await?;
+    let others = cluster.read_write_except(&[former.as_str()])?;
+    let load = Load::start(LoadOptions::new(1, others)).await?;
+    load.advance(30, WITHIN).await?;
+    faults::pg_ctl(&cluster, &former, &["stop", "-m", "fast"])?;
+    cluster.wait_primary_other_than(&former, WITHIN).await?;
+    cluster.wait_healthy(WITHIN).await?;
+    load.advance(30, WITHIN).await?;
+    // Its control file is about the new timeline from then on.
+    let replica = cluster.direct(&former)?;
+    replica.run("CHECKPOINT").await?;
+    faults::pg_ctl(&cluster, &former, &["stop", "-m", "fast"])?;
+    wait::until_true("PostgreSQL starts again", WITHIN, || {
+        let log = cluster.member(&former).map(|member| member.log_text());
+        log.is_ok_and(|log| log.contains("did not start, or ended at once"))
+    })
+    .await?;
+    cluster.wait_healthy(WITHIN).await?;
+    let record = load.stop().await?;
+    let lost: Vec<_> = cluster.history().await?;
+    let lost: Vec<_> = lost
+        .iter()
+        .filter(|entry| entry.lost_bytes.is_some_and(|b| b > 0))
+        .collect();
+    assert!(lost.is_empty(), "{lost:?}");
     let present = checker::read_rows(&cluster.direct(&cluster.primary().await?)?).await?;
     checker::judge(&[record], &present)?.nothing_lost()?;
     cluster.finish();

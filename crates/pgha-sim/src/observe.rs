@@ -111,6 +111,7 @@ impl World {
                 history_ahead: data.newest_history > data.timeline(),
                 was_primary: data.was_primary && !promotion_unseen,
                 never_served: n.disk.initialized && data.never_served(),
+                never_replayed: data.never_replayed,
                 rewound: data.rewound,
             }),
         };

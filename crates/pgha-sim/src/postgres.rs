@@ -71,6 +71,7 @@ impl World {
                 return;
             }
             data.rewound = None;
+            data.never_replayed = false;
         }
         postgres.recovering = false;
         postgres.ready = true;

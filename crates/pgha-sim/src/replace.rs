@@ -46,6 +46,7 @@ impl World {
         good.then(|| DataDirectory {
             slots: BTreeMap::new(),
             clean: false,
+            never_replayed: true,
             ..data.clone()
         })
     }

@@ -56,6 +56,8 @@ pub struct DataDirectory {
     pub kept_from: Lsn,
     /// Nobody is answered before WAL was replayed up to here: a rewind copied pages as new as that.
     pub consistent_at: Lsn,
+    /// It was copied, and PostgreSQL has not answered on it since.
+    pub never_replayed: bool,
     /// It was rewound to the primary of this epoch and has answered nobody since.
     pub rewound: Option<Epoch>,
 }
@@ -88,6 +90,7 @@ impl DataDirectory {
             slots: BTreeMap::new(),
             kept_from: Lsn::ZERO,
             consistent_at: Lsn::ZERO,
+            never_replayed: false,
             rewound: None,
         };
         fresh.append(0x100_0000, timeline, RecordKind::Background, origin);

@@ -102,6 +102,8 @@ pub struct DataCluster {
     pub was_primary: bool,
     /// This member made it for a new cluster, and it never served: there is nothing in it.
     pub never_served: bool,
+    /// It is a copy that PostgreSQL has not begun to replay: nothing was ever written to it here.
+    pub never_replayed: bool,
     /// It was rewound to the primary of this epoch, and has not been consistent since.
     pub rewound: Option<Epoch>,
 }

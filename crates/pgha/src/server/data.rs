@@ -39,6 +39,12 @@ impl Site {
     pub(crate) fn inspect(&self, ended: Option<&Ended>, ran: bool) -> Found {
         let mut data = self.look(ran);
         let end = match (&mut data, ended) {
+            // Rewound, cloned or attached to another primary since: what that primary wrote is no tail.
+            (Data::Cluster(cluster), Some(ended))
+                if ended.flush.is_none() && cluster.timeline != ended.timeline =>
+            {
+                None
+            }
             (Data::Cluster(cluster), Some(ended)) => {
                 if cluster.shutdown_lsn.is_none() {
                     cluster.end_lsn = self.end_of(cluster, ended);
@@ -55,12 +61,13 @@ impl Site {
     }
 
     fn end_of(&self, cluster: &DataCluster, ended: &Ended) -> Option<Lsn> {
-        // Rewound or cloned since, it has nothing of that timeline beyond the line, or no such WAL.
         let from = ended.flush.unwrap_or(cluster.redo_lsn);
         let data_dir = &self.layout.data_dir;
         end_of_wal(&self.installation, data_dir, ended.timeline, from)
             .inspect_err(|error| tracing::warn!(%error, "the end of WAL is not known"))
             .ok()
+            // There is a record where a crash recovery begins, or that is not where to look.
+            .filter(|end| ended.flush.is_some() || *end > from)
     }
 
     fn end_of_gone(&self, ended: &Ended) -> Option<Lsn> {
@@ -139,6 +146,7 @@ impl Site {
                 ControlState::InProduction | ControlState::ShuttingDown | ControlState::ShutDown
             ),
             never_served: self.is_fresh(),
+            never_replayed: cluster.backup_label,
             rewound: self.rewound(),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::facts::{is_cut_off, journaled, judge, never_gets_consistent, wanted};
 use super::replace::{clone, rewind};
 use crate::Reason;
-use crate::decide::{Action, Decision, Input, start_pause, start_standby};
+use crate::decide::{Action, Data, DataCluster, Decision, Input, start_pause, start_standby};
 use crate::lineage::Verdict;
 use crate::report::{MemberState, Role};
 use crate::state::PrimaryRecord;
@@ -22,6 +22,11 @@ pub(super) fn stopped(input: &Input<'_>, record: &PrimaryRecord, decision: &mut 
     if input.raft.quorum && input.local.start_failures.count >= START_FAILURES_MAX {
         if record.opened && !journaled(input) {
             return decision.is(Role::None, MemberState::Stopped, Reason::StartFailed);
+        }
+        if is_untouched_copy(input) {
+            decision.is(Role::None, MemberState::Failed, Reason::StartFailed);
+            decision.why.detail = Some(input.local.start_failures.detail.clone());
+            return start_standby(input, None, decision);
         }
         return clone(input, record, Reason::StartFailed, decision);
     }
@@ -53,6 +58,13 @@ pub(super) fn stopped(input: &Input<'_>, record: &PrimaryRecord, decision: &mut 
             start_standby(input, None, decision);
         }
     }
+}
+
+/// Whether the data is as another member has it: that PostgreSQL does not start is not the data's fault, and
+/// yet another copy would take the place of what was moved aside for this one (P8).
+fn is_untouched_copy(input: &Input<'_>) -> bool {
+    let untouched = |data: &DataCluster| data.never_replayed && data.rewound.is_none();
+    matches!(&input.local.data, Data::Cluster(data) if untouched(data))
 }
 
 /// Rewound data is the primary's up to the end of the rewind, and consistent once it has replayed

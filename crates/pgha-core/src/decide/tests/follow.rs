@@ -273,6 +273,34 @@ fn rewound_data_that_never_gets_consistent_is_cloned() {
     ));
 }
 
+/// A setting that PostgreSQL does not start with: each copy more would take the place of what was moved
+/// aside for the one before, in the end of the data that the member came with (P8).
+#[test]
+fn a_copy_on_which_postgresql_does_not_start_is_not_copied_again() {
+    let mut scene = Scene::new();
+    scene.hears(serving_primary());
+    scene.local.tree = Tree::Empty;
+    let mut copied = |never_replayed, failures| {
+        scene.local.finds(Data::Cluster(DataCluster {
+            never_replayed,
+            ..cluster()
+        }));
+        scene.local.start_failures.count = failures;
+        scene.local.start_failures.at = NOW - Duration::from_secs(31);
+        scene.decide()
+    };
+    assert!(matches!(
+        begins(&copied(false, 3))[..],
+        [JobKind::Clone { .. }]
+    ));
+    for failures in [3, 30] {
+        let decision = copied(true, failures);
+        assert_eq!(decision.actions, [Action::StartStandby { pinned: None }]);
+        assert_eq!(decision.why.state, MemberState::Failed);
+        assert_eq!(decision.why.reason, Some(Reason::StartFailed));
+    }
+}
+
 /// Without its upstream it would wait for the rest of its WAL for ever.
 #[test]
 fn a_started_sidecar_attaches_what_an_earlier_one_rewound() {
