@@ -77,6 +77,17 @@ async fn no_new_connection_is_refused_or_closed() -> anyhow::Result<()> {
         assert_eq!(entry.lost_bytes.unwrap_or(0), 0, "{entry:?}");
     }
     judge(&cluster, record, true).await?;
+    // All were primary, and a slot that nobody reads keeps WAL.
+    for name in cluster.names().iter().filter(|name| **name != last) {
+        let server = cluster.direct(name)?;
+        let sql = "SELECT count(*) FROM pg_replication_slots";
+        wait::until("a replica without slots", WITHIN, || async {
+            let slots: i64 = server.value(sql).await?;
+            anyhow::ensure!(slots == 0, "{name} has {slots} slots");
+            Ok(())
+        })
+        .await?;
+    }
     cluster.finish();
     Ok(())
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Lsn(pub u64);
 
+/// Of each half (`MAXPG_LSNCOMPONENT`).
+const DIGITS_MAX: usize = 8;
+
 /// The text is not two hexadecimal numbers with a slash between them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an LSN: expected two hexadecimal numbers such as 0/16B3748")]
@@ -43,10 +46,10 @@ impl FromStr for Lsn {
     fn from_str(text: &str) -> Result<Self, LsnError> {
         let wrong = || LsnError(text.to_owned());
         let (high, low) = text.split_once('/').ok_or_else(wrong)?;
-        // `from_str_radix` takes a sign, PostgreSQL does not.
+        // `from_str_radix` takes a sign, and more digits where they are zeros; PostgreSQL neither.
         if [high, low]
             .iter()
-            .any(|part| !part.bytes().all(|b| b.is_ascii_hexdigit()))
+            .any(|part| part.len() > DIGITS_MAX || !part.bytes().all(|b| b.is_ascii_hexdigit()))
         {
             return Err(wrong());
         }
@@ -61,10 +64,57 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The rule of PostgreSQL's `pg_lsn_in`, written down once more.
+    fn as_postgresql_reads(text: &str) -> Option<u64> {
+        let part = |part: &str| {
+            let digits: Option<Vec<_>> = part.chars().map(|digit| digit.to_digit(16)).collect();
+            let digits = digits.filter(|digits| (1..=8).contains(&digits.len()))?;
+            Some(
+                digits
+                    .iter()
+                    .fold(0, |sum, digit| sum << 4 | u64::from(*digit)),
+            )
+        };
+        match text.split('/').collect::<Vec<_>>()[..] {
+            [high, low] => Some(part(high)? << 32 | part(low)?),
+            _ => None,
+        }
+    }
+
+    /// Mostly almost a position.
+    fn any_text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            3 => "0{0,3}[0-9a-fA-F]{0,8}/0{0,3}[0-9a-fA-F]{0,8}",
+            2 => "[0-9A-F]{1,8}[/ +-]{0,2}[0-9A-F]{1,8}[/ \n]?",
+            1 => any::<String>(),
+        ]
+    }
+
     proptest! {
         #[test]
         fn text_round_trips(value: u64) {
             prop_assert_eq!(Lsn(value).to_string().parse::<Lsn>(), Ok(Lsn(value)));
+        }
+
+        #[test]
+        fn any_text_is_read_as_postgresql_reads_it_or_refused(text in any_text()) {
+            let read = text.parse::<Lsn>();
+            prop_assert_eq!(read.clone().ok(), as_postgresql_reads(&text).map(Lsn));
+            if let Ok(lsn) = read {
+                prop_assert_eq!(lsn.to_string().parse::<Lsn>(), Ok(lsn));
+            }
+        }
+
+        /// The ends of the range too: a lag that wraps round would be the largest or none at all.
+        #[test]
+        fn of_two_positions_at_most_one_is_behind(
+            one in prop_oneof![0..9_u64, u64::MAX - 9..=u64::MAX, any::<u64>()],
+            other in prop_oneof![0..9_u64, u64::MAX - 9..=u64::MAX, any::<u64>()],
+        ) {
+            let (behind, ahead) = (Lsn(one.min(other)), Lsn(one.max(other)));
+            prop_assert_eq!(ahead.bytes_behind(behind), 0);
+            prop_assert_eq!(behind.0.checked_add(behind.bytes_behind(ahead)), Some(ahead.0));
+            prop_assert_eq!(Lsn::ZERO.bytes_behind(ahead), ahead.0);
         }
     }
 
@@ -81,6 +131,7 @@ mod tests {
             "g/0",
             "0/0/0",
             " 0/0",
+            "0/000000001",
         ] {
             assert!(text.parse::<Lsn>().is_err(), "{text:?}");
         }

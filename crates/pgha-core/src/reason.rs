@@ -83,6 +83,8 @@ reasons! {
     Diverged => "diverged", "the data has left the cluster's line and will be rewound or cloned";
     /// Not attached.
     NotStreaming => "not_streaming", "the replica follows but its receiver is not connected: see PostgreSQL's log";
+    /// The settings of the replica are lower than those that the primary runs with.
+    SettingsTooLow => "settings_too_low", "the primary runs with higher settings, so the replica has paused its replay: its PostgreSQL is restarted with the settings of the cluster";
     /// The data directory was lost.
     DataMissing => "data_missing", "there is no data directory: it will be cloned";
     /// The system lets nobody look.

@@ -1,6 +1,5 @@
 //! What `pg_controldata` says about a data directory (manual, "pg_controldata").
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
@@ -106,6 +105,9 @@ pub enum ControlError {
     /// A line is missing.
     #[error("pg_controldata printed no line `{0}`: is it of another PostgreSQL version?")]
     Missing(&'static str),
+    /// A line is there more than once: which of them is true is not known.
+    #[error("pg_controldata printed the line `{0}` more than once")]
+    Repeated(&'static str),
     /// A line has an unexpected value.
     #[error("pg_controldata printed `{key}: {value}`, which is not understood")]
     Value {
@@ -133,7 +135,7 @@ impl ControlData {
             .map_err(|error| failed(error.to_string()))?;
         let words = || String::from_utf8_lossy(&output.stderr).trim().to_owned();
         match output.status.code() {
-            Some(0) => Self::parse(&String::from_utf8_lossy(&output.stdout)),
+            Some(0) => Self::printed(&String::from_utf8_lossy(&output.stdout), &words()),
             Some(_) => Err(ControlError::Unread(words())),
             None => Err(failed(format!("{}; {}", output.status, words()))),
         }
@@ -148,12 +150,21 @@ impl ControlData {
         }
     }
 
+    /// Older versions print their warnings among the values, newer ones as errors, and all report
+    /// success.
+    fn printed(values: &str, errors: &str) -> Result<Self, ControlError> {
+        match errors.lines().find(|line| line.contains("warning: ")) {
+            Some(warning) => Err(ControlError::Damaged(warning.to_owned())),
+            None => Self::parse(values),
+        }
+    }
+
     /// Parses what `pg_controldata` prints under `LC_ALL=C`, versions 13 to 18.
     pub fn parse(text: &str) -> Result<Self, ControlError> {
         if let Some(warning) = text.lines().find(|line| line.starts_with("WARNING")) {
             return Err(ControlError::Damaged(warning.to_owned()));
         }
-        let lines = Lines::new(text);
+        let lines = Lines(text);
         Ok(Self {
             system_identifier: SystemIdentifier(lines.parsed("Database system identifier")?),
             state: lines.parsed("Database cluster state")?,
@@ -162,9 +173,9 @@ impl ControlData {
             timeline: TimelineId(lines.parsed("Latest checkpoint's TimeLineID")?),
             min_recovery_end: lines.parsed("Minimum recovery ending location")?,
             min_recovery_timeline: TimelineId(lines.parsed("Min recovery ending loc's timeline")?),
-            backup_end_required: lines.on("End-of-backup record required", "yes")?,
+            backup_end_required: lines.either("End-of-backup record required", "yes", "no")?,
             checksums: lines.parsed::<u32>("Data page checksum version")? > 0,
-            wal_log_hints: lines.on("wal_log_hints setting", "on")?,
+            wal_log_hints: lines.either("wal_log_hints setting", "on", "off")?,
             wal_level: lines.text("wal_level setting")?.to_owned(),
             wal_segment_bytes: lines.parsed("Bytes per WAL segment")?,
             floor: StandbyFloor {
@@ -200,20 +211,17 @@ impl FromStr for ClusterState {
     }
 }
 
-struct Lines<'a>(BTreeMap<&'a str, &'a str>);
+struct Lines<'a>(&'a str);
 
 impl<'a> Lines<'a> {
-    fn new(text: &'a str) -> Self {
-        let pairs = text.lines().filter_map(|line| line.split_once(':'));
-        Self(
-            pairs
-                .map(|(key, value)| (key.trim(), value.trim()))
-                .collect(),
-        )
-    }
-
     fn text(&self, key: &'static str) -> Result<&'a str, ControlError> {
-        self.0.get(key).copied().ok_or(ControlError::Missing(key))
+        let pairs = self.0.lines().filter_map(|line| line.split_once(':'));
+        let mut values = pairs.filter(|(name, _)| name.trim() == key);
+        let (_, value) = values.next().ok_or(ControlError::Missing(key))?;
+        match values.next() {
+            None => Ok(value.trim()),
+            Some(_) => Err(ControlError::Repeated(key)),
+        }
     }
 
     fn parsed<T: FromStr>(&self, key: &'static str) -> Result<T, ControlError> {
@@ -224,15 +232,15 @@ impl<'a> Lines<'a> {
         })
     }
 
-    fn on(&self, key: &'static str, yes: &str) -> Result<bool, ControlError> {
+    fn either(&self, key: &'static str, yes: &str, no: &str) -> Result<bool, ControlError> {
         let value = self.text(key)?;
-        match value {
-            "on" | "off" | "yes" | "no" => Ok(value == yes),
-            other => Err(ControlError::Value {
-                key,
-                value: other.to_owned(),
-            }),
+        if value == yes || value == no {
+            return Ok(value == yes);
         }
+        Err(ControlError::Value {
+            key,
+            value: value.to_owned(),
+        })
     }
 }
 

@@ -13,6 +13,7 @@ mod marker;
 mod ownership;
 mod removal;
 mod rewound;
+mod segment;
 pub mod session;
 mod signal_files;
 mod swap;

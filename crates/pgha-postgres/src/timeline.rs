@@ -222,6 +222,10 @@ pub fn parse_history(timeline: TimelineId, text: &str) -> Result<Vec<Ancestor>, 
             .next()
             .and_then(|word| word.parse().ok())
             .ok_or_else(wrong)?;
+        // Cut off inside its digits, a position would be another one.
+        if words.next().is_none() && text.ends_with(line) {
+            return Err(wrong());
+        }
         let next = Ancestor {
             timeline: TimelineId(number),
             switch,

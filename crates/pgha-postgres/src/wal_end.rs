@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use pgha_core::{Lsn, TimelineId};
 
 use crate::Installation;
+use crate::segment::first_missing;
 
 /// The smallest WAL record: its header alone (`xlogrecord.h`).
 const RECORD_BYTES_MIN: u64 = 24;
@@ -53,8 +54,23 @@ pub(crate) fn end_in(
     timeline: TimelineId,
     from: Lsn,
 ) -> Result<Lsn, WalEndError> {
+    // For a segment that is not there pg_waldump waits five seconds, in which this member would not answer
+    // and another one be promoted.
+    let beyond = first_missing(wal_dir, timeline, from);
+    if let Some(beyond) = beyond
+        && beyond <= from
+    {
+        // The last segment was full to its end, or what was flushed is not there.
+        let is_end = beyond == from;
+        return is_end.then_some(from).ok_or_else(|| WalEndError::Answer {
+            timeline,
+            from,
+            answer: format!("there is no segment from {beyond} on"),
+        });
+    }
     let program = installation.program("pg_waldump");
     let output = Command::new(&program)
+        .args(beyond.map(|beyond| format!("--end={beyond}")))
         .arg("--quiet")
         .arg("--path")
         .arg(wal_dir)
@@ -67,6 +83,11 @@ pub(crate) fn end_in(
             program: program.display().to_string(),
             error,
         })?;
+    if let Some(beyond) = beyond
+        && output.status.success()
+    {
+        return Ok(beyond);
+    }
     let answer = String::from_utf8_lossy(&output.stderr).into_owned();
     parse(&answer, from).ok_or(WalEndError::Answer {
         timeline,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use pgha_core::{Lsn, TimelineId};
 
 use crate::files::{At, FileError, on_disk};
+use crate::segment::{segment_bytes, segment_name};
 use crate::wal_end::{self, WalEndError};
 use crate::{Installation, Layout};
 
@@ -105,46 +106,8 @@ impl WalTail {
     }
 }
 
-/// Every segment is as long as any other.
-fn segment_bytes(wal_dir: &Path) -> Option<u64> {
-    let entries = fs::read_dir(wal_dir).ok()?.flatten();
-    let is_segment = |name: &str| name.len() == 24 && name.bytes().all(|b| b.is_ascii_hexdigit());
-    let mut segments = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_segment));
-    let bytes = segments.next()?.metadata().ok()?.len();
-    bytes.is_power_of_two().then_some(bytes)
-}
-
-/// The names of the segment of a position and of the next one (manual, 30.5 "WAL Internals").
+/// The names of the segment of a position and of the next one.
 fn around(timeline: TimelineId, position: Lsn, segment_bytes: u64) -> [String; 2] {
-    let segment = position.0 / segment_bytes;
-    let segments_per_file_id = (1 << 32) / segment_bytes;
-    [segment, segment + 1].map(|segment| {
-        let (high, low) = (
-            segment / segments_per_file_id,
-            segment % segments_per_file_id,
-        );
-        format!("{:08X}{high:08X}{low:08X}", timeline.0)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn segments_are_named_as_postgresql_names_them() {
-        let named = |lsn: &str, bytes| around(TimelineId(26), lsn.parse().expect("an LSN"), bytes);
-        assert_eq!(
-            named("0/50625A0", 16 << 20),
-            ["0000001A0000000000000005", "0000001A0000000000000006"]
-        );
-        assert_eq!(
-            named("2/FF000000", 16 << 20),
-            ["0000001A00000002000000FF", "0000001A0000000300000000"]
-        );
-        assert_eq!(
-            named("2/FF000000", 1 << 30),
-            ["0000001A0000000200000003", "0000001A0000000300000000"]
-        );
-    }
+    let next = Lsn(position.0.saturating_add(segment_bytes));
+    [position, next].map(|position| segment_name(timeline, position, segment_bytes))
 }

@@ -286,7 +286,7 @@ impl World {
     }
 
     fn keep_slots(&mut self, node: usize, names: &[String]) {
-        if !self.nodes[node].writable() {
+        if !self.nodes[node].postgres_runs() {
             return;
         }
         if let Some(data) = &mut self.nodes[node].disk.data {

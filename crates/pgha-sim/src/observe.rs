@@ -169,6 +169,7 @@ impl World {
             checkpointed: postgres.writable.then_some(data.control_timeline),
             slots: slots.collect(),
             restart_pending: Vec::new(),
+            replay_paused: false,
         };
         let local = &mut sidecar.local;
         let same = local.probe.as_ref().is_some_and(|old| {

@@ -153,6 +153,26 @@ pub struct Probe {
     pub slots: Vec<SlotReport>,
     /// Parameters that wait for a restart.
     pub restart_pending: Vec<String>,
+    /// Of a standby: it replays nothing.
+    pub replay_paused: bool,
+}
+
+/// A standby on which one of these is lower than on its primary pauses its replay until it is started anew
+/// (manual, 27.4.3 "Administrator's Overview").
+const AS_HIGH_AS_THE_PRIMARYS: [&str; 5] = [
+    "max_connections",
+    "max_locks_per_transaction",
+    "max_prepared_transactions",
+    "max_wal_senders",
+    "max_worker_processes",
+];
+
+impl Probe {
+    /// Replay stands still, and what the settings ask for may be why.
+    pub fn settings_too_low(&self) -> bool {
+        let matters = |name: &String| AS_HIGH_AS_THE_PRIMARYS.contains(&name.as_str());
+        self.replay_paused && self.restart_pending.iter().any(matters)
+    }
 }
 
 /// How PostgreSQL is stopped.

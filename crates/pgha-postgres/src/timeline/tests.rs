@@ -1,4 +1,4 @@
-use proptest::prelude::*;
+mod text;
 
 use super::*;
 
@@ -92,34 +92,4 @@ fn a_promotion_must_have_grown_out_of_its_parent() {
     assert_eq!(verify(1, 4).unwrap(), Lsn(0x0300_0060));
     assert!(matches!(verify(2, 4), Err(TimelineError::Parent { .. })));
     assert!(matches!(verify(1, 5), Err(TimelineError::NoHistory { .. })));
-}
-
-proptest! {
-    #[test]
-    fn any_text_is_parsed_or_refused(text in "\\PC*", timeline: u32) {
-        let _ = parse_history(TimelineId(timeline), &text);
-    }
-
-    #[test]
-    fn what_is_accepted_increases_and_round_trips(
-        steps in proptest::collection::vec((1u32..5, 1u64..1 << 40), 1..8),
-    ) {
-        let mut at = (0u32, 0u64);
-        let ancestors: Vec<_> = steps.iter().map(|(up, forward)| {
-            at = (at.0 + up, at.1 + forward);
-            Ancestor { timeline: TimelineId(at.0), switch: Lsn(at.1) }
-        }).collect();
-        let text: String = ancestors.iter()
-            .map(|a| format!("{}\t{}\tno recovery target specified\n", a.timeline, a.switch))
-            .collect();
-        let parsed = parse_history(TimelineId(at.0 + 1), &text).unwrap();
-        prop_assert_eq!(&parsed, &ancestors);
-        prop_assert!(parse_history(TimelineId(at.0), &text).is_err());
-    }
-
-    #[test]
-    fn swapped_positions_are_refused(low in 0u64..1 << 40, more in 0u64..1 << 40) {
-        let text = format!("1\t{}\tx\n2\t{}\tx\n", Lsn(low + more), Lsn(low));
-        prop_assert!(parse_history(TimelineId(3), &text).is_err());
-    }
 }

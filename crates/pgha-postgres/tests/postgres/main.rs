@@ -7,6 +7,7 @@ mod jobs;
 mod liveness;
 mod logins;
 mod parameters;
+mod quoting;
 mod sessions;
 mod start;
 mod wal_tail;

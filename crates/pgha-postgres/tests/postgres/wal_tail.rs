@@ -1,6 +1,7 @@
 //! A primary's data directory that is removed under it: what it wrote last can still be read.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use pgha_core::TimelineId;
@@ -46,5 +47,30 @@ fn the_end_of_removed_wal_is_read() {
         let nothing = WalTail::new(&node.layout);
         let refused = nothing.end(&installation(), TimelineId(1), known);
         assert!(refused.is_err(), "{refused:?}");
+    });
+}
+
+/// pg_waldump waits five seconds for a segment that was not begun, and the choice of the next primary does
+/// not wait for whoever has not answered by then.
+#[test]
+fn wal_that_ends_with_a_full_segment_is_read_at_once() {
+    common::run(async {
+        let (mut node, session) = Node::primary("a").await;
+        let client = node.client().await;
+        let before = session.flush_lsn(LIMIT).await.unwrap();
+        client
+            .batch_execute("CREATE TABLE t (id int); SELECT pg_switch_wal()")
+            .await
+            .unwrap();
+        drop(client);
+        let known = session.flush_lsn(LIMIT).await.unwrap();
+        drop(session);
+        node.stop(Signal::SIGQUIT).await;
+        for from in [before, known] {
+            let begun = Instant::now();
+            let end = end_of_wal(&installation(), &node.layout.data_dir, TimelineId(1), from);
+            assert!(end.unwrap() >= known, "from {from}");
+            assert!(begun.elapsed() < Duration::from_secs(4), "from {from}");
+        }
     });
 }

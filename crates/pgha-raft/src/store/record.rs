@@ -125,38 +125,4 @@ fn checksum(key: &[u8], body: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn what_was_stored_comes_back_and_nothing_else(
-            key in prop::collection::vec(any::<u8>(), 1..10),
-            content: String,
-            bit in 0_usize..4096,
-        ) {
-            let bytes = encode(&key, &content).unwrap();
-            prop_assert_eq!(decode::<String>(&key, &bytes), Ok(content.clone()));
-
-            let mut flipped = bytes.clone();
-            let bit = bit % (bytes.len() * 8);
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(decode::<String>(&key, &flipped).is_err());
-
-            let mut other_key = key.clone();
-            other_key.push(0);
-            prop_assert!(decode::<String>(&other_key, &bytes).is_err());
-            prop_assert!(decode::<String>(&key, &bytes[..bytes.len() - 1]).is_err());
-        }
-    }
-
-    #[test]
-    fn refuses_what_is_too_large() {
-        let large = "x".repeat(RECORD_BYTES_MAX);
-        assert!(matches!(
-            encode(b"head", &large),
-            Err(RecordError::Large { .. })
-        ));
-    }
-}
+pub(super) mod tests;

@@ -80,7 +80,72 @@ impl<const WORDS: usize> Slots<WORDS> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
+
+    const RECORD_BYTES: usize = MAGIC_BYTES + 2 * WORD_BYTES + size_of::<u32>();
+    const MAGIC: [u8; MAGIC_BYTES] = *b"a record";
+
+    proptest! {
+        // Each waits for the disk.
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn a_damaged_slot_gives_way_to_the_one_before(
+            values in prop::collection::vec(any::<u64>(), 2..6),
+            in_newest: bool,
+            at: Index,
+            change in 1..=u8::MAX,
+            cut in any::<bool>(),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("slots");
+            let records = (1..).zip(values).map(|(number, value)| [number, value]);
+            let records: Vec<_> = records.collect();
+            let slots = Slots::create(&path, MAGIC, records[0]).unwrap();
+            for record in &records[1..] {
+                slots.write(*record).unwrap();
+            }
+            let [.., before, newest] = records[..] else { unreachable!("at least two") };
+            let (damaged, whole) = if in_newest { (newest, before) } else { (before, newest) };
+
+            let start = (damaged[0] % SLOTS * SLOT_BYTES) as usize;
+            let mut bytes = std::fs::read(&path).unwrap();
+            let at = start + at.index(RECORD_BYTES);
+            bytes[at] ^= change;
+            if cut {
+                bytes[at..start + RECORD_BYTES].fill(0);
+                // A record that ends in zeros is whole without them.
+                prop_assume!(bytes != std::fs::read(&path).unwrap());
+            }
+            std::fs::write(&path, bytes).unwrap();
+            prop_assert_eq!(Slots::<2>::open(&path, MAGIC).unwrap().1, Some(whole));
+        }
+
+        #[test]
+        fn any_bytes_are_no_record_without_their_checksum(
+            has_magic: bool,
+            content in prop::collection::vec(any::<u8>(), 2 * WORD_BYTES),
+            wrong_by in prop_oneof![Just(0), any::<u32>()],
+            length in prop_oneof![Just(RECORD_BYTES), 0..=RECORD_BYTES],
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("slots");
+            let magic = if has_magic { MAGIC } else { *b"A record" };
+            let mut bytes = [&magic[..], &content].concat();
+            let crc = crc32fast::hash(&bytes) ^ wrong_by;
+            bytes.extend(crc.to_le_bytes());
+            std::fs::write(&path, &bytes[..length]).unwrap();
+
+            let (first, second) = content.split_at(WORD_BYTES);
+            let words = [first, second].map(|word| u64::from_le_bytes(word.try_into().unwrap()));
+            let is_whole = has_magic && wrong_by == 0 && length == RECORD_BYTES;
+            let (_, found) = Slots::<2>::open(&path, MAGIC).unwrap();
+            prop_assert_eq!(found, is_whole.then_some(words));
+        }
+    }
 
     #[test]
     fn the_newest_whole_slot_counts() {

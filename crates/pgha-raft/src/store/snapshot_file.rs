@@ -99,40 +99,4 @@ fn parse_head(line: &[u8]) -> Option<(u32, usize)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample() -> SnapshotFile {
-        SnapshotFile {
-            meta: SnapshotMeta {
-                snapshot_id: "T1-N1.5".to_owned(),
-                ..SnapshotMeta::default()
-            },
-            state: b"{\"a\":1}\n{}".to_vec(),
-        }
-    }
-
-    #[test]
-    fn comes_back_whole_or_not_at_all() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(read(dir.path()).unwrap().is_none());
-        write(dir.path(), &sample()).unwrap();
-        assert_eq!(read(dir.path()).unwrap(), Some(sample()));
-
-        let path = dir.path().join(NAME);
-        let whole = fs::read(&path).unwrap();
-        for cut in 0..whole.len() {
-            fs::write(&path, &whole[..cut]).unwrap();
-            assert!(read(dir.path()).is_err(), "cut at {cut}");
-        }
-        for bit in 0..whole.len() * 8 {
-            let mut flipped = whole.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            fs::write(&path, &flipped).unwrap();
-            // A hexadecimal digit of the other case is still the same number.
-            if let Ok(found) = read(dir.path()) {
-                assert_eq!(found, Some(sample()), "bit {bit}");
-            }
-        }
-    }
-}
+mod tests;

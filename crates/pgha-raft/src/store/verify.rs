@@ -68,8 +68,9 @@ pub(crate) fn image(
 }
 
 fn indexes(head: &Head) -> Range<u64> {
-    let first = head.purged.map_or(0, |purged| purged.index + 1);
-    first..head.last.map_or(0, |last| last.index + 1)
+    // Nonsense may name the last number of all, which has none behind it.
+    let behind = |mark: Option<LogId>| mark.map_or(0, |mark| mark.index.saturating_add(1));
+    behind(head.purged)..behind(head.last)
 }
 
 fn decode(records: Vec<Record>) -> Result<(Head, BTreeMap<u64, Entry>), Doubt> {
@@ -136,3 +137,6 @@ fn check_marks(head: &Head, snapshot: Option<LogId>) -> Result<(), Doubt> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -222,5 +222,6 @@ fn translate(probe: session::Probe) -> Probe {
             })
             .collect(),
         restart_pending: Vec::new(),
+        replay_paused: probe.replay_paused,
     }
 }

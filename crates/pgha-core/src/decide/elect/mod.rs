@@ -91,10 +91,11 @@ fn waits(
     decision: &mut Decision,
 ) -> bool {
     let reported = |name: &MemberName| candidates.iter().any(|c| c.report.name == *name);
+    let lives = |name: &MemberName| reports.fresh(name).is_some_and(|r| !r.shutting_down);
     let missing = input
         .state
         .data_members()
-        .any(|(name, _)| !reported(name) && reports.fresh(name).is_some_and(|r| !r.shutting_down));
+        .any(|(name, _)| !reported(name) && lives(name));
     // The first report cannot have come before the Revoke was applied.
     let mut until = input.since.phase + COLLECT_MAX;
     let untold = !lag::known_end(reports, revoked).is_told && reports.a_voter_may_tell();
@@ -104,7 +105,13 @@ fn waits(
         .is_some_and(|target| !reported(target));
     let only_former = candidates.iter().all(|c| c.standing.former_primary);
     let replica_preferred = input.state.settings.on_primary_crash == OnPrimaryCrash::Failover;
-    if target_missing || (missing && only_former && replica_preferred) {
+    // Reading where its WAL ends takes a program, and a busy machine its time.
+    let former_preferred = input.state.settings.on_primary_crash == OnPrimaryCrash::Restart
+        && revoked
+            .previous
+            .as_ref()
+            .is_some_and(|previous| !reported(&previous.node) && lives(&previous.node));
+    if target_missing || former_preferred || (missing && only_former && replica_preferred) {
         until = input.since.phase + TARGET_MAX;
     }
     let former = former_comes_back(input, reports, revoked).filter(|(name, _)| !reported(name));

@@ -6,7 +6,7 @@ use super::facts::{is_cut_off, journaled, judge, may_rewind, never_gets_consiste
 use crate::Reason;
 use crate::decide::local::{JobKind, StopMode};
 use crate::decide::revoked::settle;
-use crate::decide::{Action, Decision, Input, begin, stop};
+use crate::decide::{Action, Decision, Input, Probe, begin, stop};
 use crate::lineage::Verdict;
 use crate::report::{MemberState, Role};
 use crate::state::PrimaryRecord;
@@ -83,8 +83,22 @@ pub(super) fn running(input: &Input<'_>, record: &PrimaryRecord, decision: &mut 
     }
 }
 
+/// The slots of a primary of the past: nobody reads them again, and they keep WAL for as long as they are.
+fn drop_slots(input: &Input<'_>, decision: &mut Decision) {
+    let probe = input.local.probe.as_ref();
+    if probe.is_some_and(|probe| !probe.slots.is_empty()) {
+        decision.act(Action::KeepSlots(Vec::new()));
+    }
+}
+
 fn attached(input: &Input<'_>, decision: &mut Decision) {
+    let probe = input.local.probe.as_ref();
+    if input.raft.quorum && probe.is_some_and(Probe::settings_too_low) {
+        stop(input, StopMode::Fast, decision);
+        return decision.is(Role::None, MemberState::Stopping, Reason::SettingsTooLow);
+    }
     let Some(since) = input.local.detached_since else {
+        drop_slots(input, decision);
         return decision.is(Role::Replica, MemberState::Streaming, None);
     };
     decision.is(Role::Replica, MemberState::Starting, Reason::NotStreaming);

@@ -52,6 +52,27 @@ fn the_old_primary_that_comes_back_is_waited_for_whatever_the_others_have() {
 }
 
 #[test]
+fn a_crashed_primary_that_is_to_be_restarted_is_waited_for() {
+    for (on_crash, elected) in [
+        (OnPrimaryCrash::Restart, None),
+        (OnPrimaryCrash::Auto, Some((name(3), StartKind::Promotion))),
+    ] {
+        let mut scene = Scene::new();
+        scene.local.data = Data::Missing;
+        scene.state.settings.on_primary_crash = on_crash;
+        scene.revoke(expired());
+        scene.since.phase = NOW - Duration::from_secs(2);
+        scene.was_told(1, 0x1000);
+        scene.stands(3, at(1, 0x1000, &[]), false);
+        let other = scene.peers.get_mut(&name(3)).expect("heard");
+        other.report.grant.epoch = Epoch(1);
+        other.report.grant.remembers = true;
+        scene.hears(report_of(2));
+        assert_eq!(scene.elects(), elected);
+    }
+}
+
+#[test]
 fn a_switchover_without_a_target_takes_a_replica_that_has_everything() {
     let mut scene = Scene::new();
     scene.local.data = Data::Missing;

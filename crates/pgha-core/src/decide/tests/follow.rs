@@ -204,10 +204,9 @@ fn an_earlier_life_of_this_member_is_not_followed() {
     assert_eq!(scene.decide().actions, []);
 }
 
-#[test]
-fn a_replica_whose_primary_went_with_the_quorum_serves_reads() {
+/// n1 streams from n2.
+fn streaming() -> Scene {
     let mut scene = Scene::new();
-    scene.raft.quorum = false;
     scene.raft.leads = false;
     scene.local.tree = Tree::Standby {
         since: NOW,
@@ -223,6 +222,42 @@ fn a_replica_whose_primary_went_with_the_quorum_serves_reads() {
         in_recovery: true,
         ..Probe::default()
     });
+    scene
+}
+
+/// Nobody reads them again, and each keeps WAL until the disk is full.
+#[test]
+fn a_replica_drops_the_slots_of_the_time_when_it_was_primary() {
+    let mut scene = streaming();
+    assert_eq!(scene.decide().actions, []);
+    let probe = scene.local.probe.as_mut().expect("it answers");
+    probe.slots = vec![SlotReport {
+        name: slot_name(TimelineId(1), &name(3)),
+        restart_lsn: None,
+        lost: false,
+    }];
+    assert_eq!(scene.decide().actions, [Action::KeepSlots(Vec::new())]);
+}
+
+/// PostgreSQL pauses the replay, and goes on only where it is started anew with higher settings.
+#[test]
+fn a_replica_whose_settings_are_too_low_for_the_primary_is_restarted() {
+    let mut scene = streaming();
+    let probe = scene.local.probe.as_mut().expect("it answers");
+    probe.replay_paused = true;
+    probe.restart_pending = vec!["work_mem".to_owned()];
+    assert_eq!(scene.decide().actions, [], "somebody paused it");
+    let probe = scene.local.probe.as_mut().expect("it answers");
+    probe.restart_pending = vec!["max_connections".to_owned()];
+    let decision = scene.decide();
+    assert_eq!(decision.actions, [Action::Stop(StopMode::Fast)]);
+    assert_eq!(decision.why.reason, Some(Reason::SettingsTooLow));
+}
+
+#[test]
+fn a_replica_whose_primary_went_with_the_quorum_serves_reads() {
+    let mut scene = streaming();
+    scene.raft.quorum = false;
     assert_eq!(scene.decide().why.state, MemberState::Streaming);
     for seconds in [1, 60] {
         scene.local.detached_since = Some(NOW - Duration::from_secs(seconds));

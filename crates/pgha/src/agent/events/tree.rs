@@ -43,6 +43,8 @@ impl Agent {
         self.local.ends();
         self.busy.assuming = None;
         self.prober = None;
+        // The next start takes over what waits for it.
+        self.restart_pending.clear();
         // What hung is gone. The next epoch of this member would not get its lease otherwise.
         self.parts.shared.hung.store(false, Ordering::Release);
         self.inspect();
