@@ -204,6 +204,9 @@ pub struct MemberReport {
     pub shutting_down: bool,
     /// PostgreSQL parameters that wait for a restart.
     pub restart_pending: Vec<String>,
+    /// Whose data it is copying.
+    #[serde(default)]
+    pub clones_from: Option<MemberName>,
 }
 
 impl MemberReport {
@@ -236,6 +239,7 @@ impl MemberReport {
             lost: None,
             shutting_down: false,
             restart_pending: Vec::new(),
+            clones_from: None,
         }
     }
 }

@@ -20,7 +20,14 @@ impl World {
             return;
         };
         let text = match command {
-            Command::Create(_) | Command::PutMember { .. } => return,
+            Command::Create(_) => return,
+            // Under another raft id: with the old one's votes and promises nobody speaks again.
+            Command::PutMember {
+                name,
+                replaces: Some(old),
+                member,
+            } => format!("{name} has raft id {} in place of {old}", member.raft_id),
+            Command::PutMember { .. } => return,
             Command::Bootstrap { node, .. } => format!("{node} makes the first data directory"),
             Command::Revoke(revoke) => {
                 format!("epoch {} is revoked: {}", revoke.expected, revoke.cause)

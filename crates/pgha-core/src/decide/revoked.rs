@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::elect::TARGET_MAX;
 use super::local::JobKind;
-use super::{Data, Decision, Input, Tree, begin, is_mine, refuse_data, start_standby};
+use super::tell::former;
+use super::{Data, Decision, Input, Tree, begin, refuse_data, start_standby};
 use crate::Reason;
 use crate::report::{MemberState, Role};
 use crate::state::Revoked;
@@ -70,11 +71,9 @@ pub(super) fn settle(input: &Input<'_>, decision: &mut Decision) {
 }
 
 fn awaits_restart(input: &Input<'_>, revoked: &Revoked, decision: &mut Decision) -> bool {
-    let mine = revoked.previous.as_ref().is_some_and(|previous| {
-        is_mine(input, previous) && input.local.served == Some(previous.epoch)
-    });
     let until = input.since.phase + FORMER_PRIMARY_PATIENCE;
-    if !mine || input.now >= until {
+    // Whoever cannot answer as the fenced primary has to answer as a standby, and is waited for meanwhile.
+    if former(input, revoked).is_none() || input.now >= until {
         return false;
     }
     decision.wake(input.now, until);

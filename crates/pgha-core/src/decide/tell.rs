@@ -1,7 +1,7 @@
 //! What a member tells the others, from the same facts that it decides from.
 
 use super::input::step;
-use super::{Data, Input, Tree, Why, is_mine};
+use super::{Data, Input, JobKind, Tree, Why, is_mine};
 use crate::command::Opened;
 use crate::journal::{LostRange, Step};
 use crate::lineage::Position;
@@ -53,6 +53,10 @@ pub fn report(input: &Input<'_>, why: &Why) -> Option<MemberReport> {
         restart_pending: probe
             .map(|probe| probe.restart_pending.clone())
             .unwrap_or_default(),
+        clones_from: local.job.as_ref().and_then(|job| match &job.kind {
+            JobKind::Clone { from, .. } => Some(from.clone()),
+            _ => None,
+        }),
     })
 }
 
@@ -148,7 +152,7 @@ pub fn standing(input: &Input<'_>) -> Option<Standing> {
 /// The epoch that was revoked, if this process served it on a timeline that is the cluster's line. A
 /// promotion that never opened does not count: its data may still be on the parent timeline, and
 /// starting that as primary would make a twin.
-fn former<'a>(input: &Input<'_>, revoked: &'a Revoked) -> Option<&'a PrimaryRecord> {
+pub(super) fn former<'a>(input: &Input<'_>, revoked: &'a Revoked) -> Option<&'a PrimaryRecord> {
     revoked.previous.as_ref().filter(|previous| {
         is_mine(input, previous)
             && input.local.served == Some(previous.epoch)

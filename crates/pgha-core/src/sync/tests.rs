@@ -81,7 +81,7 @@ fn some_may_be_promoted(joint: &InForce<u8>, who: u8) -> bool {
 fn each_acknowledgement_meets_each_promotion() {
     for single_steps in [true, false] {
         let (all, lost) = lost(single_steps, |old, new, who| {
-            let joint = InForce::at_change_of_primary(old.clone(), new.clone());
+            let joint = InForce::settled(old.clone()).at_change_of_primary(new.clone());
             some_may_be_promoted(&joint, who)
         });
         assert!(all > 10_000, "{all}");
@@ -97,4 +97,20 @@ fn what_others_might_ask_for_loses_commits() {
     assert_eq!(lost(true, both).1, 0);
     let new_only = |_: &_, new: &_, who| enough_of(new, who);
     assert!(lost(true, new_only).1 > 0, "the new set only");
+}
+
+/// The old primary is lost in the middle of a step, and the new one before its promotion point is safe.
+#[test]
+fn no_change_of_primary_forgets_a_set_that_was_in_force() {
+    let set =
+        |names: &[u8], count| SyncSet::new(names.to_vec(), count, Method::Quorum).expect("valid");
+    let step = InForce::settled(set(&[1, 2], 1)).begin(set(&[2], 1));
+    let step = step.expect("one step");
+    let replaced = step.at_change_of_primary(set(&[2], 1));
+    assert_eq!(replaced.reports_needed(), Some(2));
+    let again = replaced.at_change_of_primary(set(&[0, 2, 3], 2));
+    assert_eq!(again.names().len(), 4);
+    assert_eq!(again.reports_needed(), Some(4));
+    assert!(again.begin(set(&[0, 2], 2)).is_err());
+    assert_eq!(again.done(), InForce::settled(set(&[0, 2, 3], 2)));
 }

@@ -4,8 +4,10 @@
 //! with `> ` are orders, and the indented lines below an order are what it led to. Running a script
 //! gives the same text back, with what happened this time.
 
+mod damage;
 mod order;
 mod parse;
+mod people;
 mod play;
 
 use crate::script::parse::Line;

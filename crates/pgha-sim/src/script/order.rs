@@ -14,6 +14,15 @@ pub(super) enum Part {
     Postgres,
 }
 
+/// Work of a member beside its loop, that may come to nothing half way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Clone,
+    Rewind,
+    Promotion,
+    Checkpoint,
+}
+
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Goal {
@@ -25,6 +34,8 @@ pub(super) enum Goal {
     Whole,
     /// A member's PostgreSQL is gone.
     Gone(Who),
+    /// A member has begun this, and is not done with it.
+    Working(Who, Work),
 }
 
 /// One order.
@@ -37,6 +48,8 @@ pub(super) enum Order {
     Run(Nanos),
     Until(Goal, Nanos),
     Kill(Part, Who),
+    /// Somebody stops PostgreSQL in peace, past the sidecar.
+    StopPostgres(Who),
     /// A killed node or sidecar comes back.
     Start(Who),
     Freeze(Part, Who),
@@ -49,8 +62,17 @@ pub(super) enum Order {
     Join,
     /// The node dies, and its data directory is gone when it is back.
     Wipe(Who),
+    /// The node dies, and its Raft store is gone when it is back.
+    WipeStore(Who),
     /// Under a running primary.
     RemoveData(Who),
+    /// A primary removes what none of those keeps who stream from it right now.
+    RemoveWal(Who),
+    /// What the member is at comes to nothing half way.
+    Fail(Work, Who),
+    /// Nothing reaches the disk of the Raft store.
+    StallDisk(Who),
+    MendDisk(Who),
     PromoteByHand(Who),
     /// At the next promotion somebody promotes another one by hand to the same timeline.
     PromoteTwin,

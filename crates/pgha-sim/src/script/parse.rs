@@ -1,6 +1,6 @@
 //! From text to orders.
 
-use crate::script::order::{Goal, Order, Part};
+use crate::script::order::{Goal, Order, Part, Work};
 use crate::time::{MS, Nanos, SECOND};
 use crate::world::Shape;
 
@@ -68,6 +68,7 @@ fn parse_order(words: &[&str]) -> Option<Order> {
             Order::Until(parse_goal(goal)?, duration(span)?)
         }
         ["kill", part, who] => Order::Kill(parse_part(part)?, own(who)),
+        ["stop", "postgres", who] => Order::StopPostgres(own(who)),
         ["start", who] => Order::Start(own(who)),
         ["freeze", part, who] => Order::Freeze(parse_part(part)?, own(who)),
         ["thaw", who] => Order::Thaw(own(who)),
@@ -76,7 +77,12 @@ fn parse_order(words: &[&str]) -> Option<Order> {
         ["cut", one, "from", other] => Order::Cut(own(one), own(other)),
         ["join"] => Order::Join,
         ["wipe", who] => Order::Wipe(own(who)),
+        ["wipe", "store", "of", who] => Order::WipeStore(own(who)),
         ["remove", "data", "of", who] => Order::RemoveData(own(who)),
+        ["remove", "wal", "of", who] => Order::RemoveWal(own(who)),
+        ["fail", work, "of", who] => Order::Fail(parse_work(work)?, own(who)),
+        ["stall", "disk", "of", who] => Order::StallDisk(own(who)),
+        ["mend", "disk", "of", who] => Order::MendDisk(own(who)),
         ["promote", "twin", "by", "hand"] => Order::PromoteTwin,
         ["promote", who, "by", "hand"] => Order::PromoteByHand(own(who)),
         ["hang", who] => Order::Hang(own(who)),
@@ -106,6 +112,18 @@ fn parse_goal(words: &[&str]) -> Option<Goal> {
         ["nobody", "writes"] => Goal::NobodyWrites,
         ["whole"] => Goal::Whole,
         [who, "gone"] => Goal::Gone(who.to_owned()),
+        [who, does] => Goal::Working(who.to_owned(), parse_work(does.strip_suffix('s')?)?),
+        _ => return None,
+    })
+}
+
+/// As it is called, and as what a member does: it `clones` in a `clone`.
+fn parse_work(word: &str) -> Option<Work> {
+    Some(match word {
+        "clone" => Work::Clone,
+        "rewind" => Work::Rewind,
+        "promotion" | "promote" => Work::Promotion,
+        "checkpoint" => Work::Checkpoint,
         _ => return None,
     })
 }
@@ -168,6 +186,19 @@ mod tests {
                 "open",
                 "whole",
                 "gone",
+                "clones",
+                "promotes",
+                "fail",
+                "clone",
+                "of",
+                "remove",
+                "wal",
+                "wipe",
+                "store",
+                "stall",
+                "disk",
+                "stop",
+                "postgres",
                 "3",
                 "2+witness",
                 "0+witness",

@@ -48,6 +48,7 @@ impl Agent {
     }
 
     fn read_write(&self, view: &StateView, peers: &BTreeMap<MemberName, Heard>) -> Route {
+        let quorum = self.role.borrow().quorum_fresh;
         if let Some(epoch) = self.local.gate_open
             && epoch == view.state.epoch
         {
@@ -72,6 +73,9 @@ impl Agent {
                     epoch: record.epoch,
                 }
             }
+            _ if !quorum => Route::Hold {
+                why: Reason::NoQuorum.sentence().to_owned(),
+            },
             _ => Route::Hold {
                 why: format!("{} is becoming primary", record.node),
             },

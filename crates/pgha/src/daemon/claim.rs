@@ -9,6 +9,7 @@ use pgha_guard::{Retire, TakeOver, tree};
 use pgha_postgres::Installation;
 use pgha_raft::{Store, StoreError};
 
+use super::identity;
 use super::ports::Bound;
 use crate::config::Config;
 use crate::formation::Formation;
@@ -43,6 +44,9 @@ impl Claimed {
         let site = local_postgres(config)?;
         let bound = Bound::bind(config)?;
         let (store, damaged) = open_store(config)?;
+        if let Some(binding) = store.binding() {
+            identity::check(config, &binding)?;
+        }
         if let Some(site) = site.clone() {
             tokio::task::spawn_blocking(move || take_over(&site)).await??;
             // What an earlier sidecar's PostgreSQL had of it is free by now.

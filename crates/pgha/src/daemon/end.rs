@@ -12,6 +12,9 @@ use crate::agent::{Agent, Event};
 /// A sidecar that was asked to end and could not hand over ends all the same after this.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
+/// Until the agent's task is gone.
+const AGENT_ENDS_MAX: Duration = Duration::from_secs(1);
+
 /// The first request to end, and every one after it.
 pub(super) fn signals() -> anyhow::Result<(watch::Receiver<bool>, watch::Receiver<u64>)> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -49,22 +52,29 @@ pub(super) async fn pass_on(mut hurry: watch::Receiver<u64>, events: mpsc::Unbou
     }
 }
 
-/// Until the agent has stopped everything, the time for that is over, or Raft cannot go on.
+/// Until the agent has stopped everything, the time for that is over, Raft cannot go on, or `misplaced` says
+/// why this process cannot be that member.
 pub(super) async fn end(
     raft: &Arc<RaftNode>,
     agent: Agent,
     shutdown: watch::Receiver<bool>,
+    misplaced: impl Future<Output = String>,
 ) -> anyhow::Result<()> {
     let mut fatal = raft.fatal();
-    let agent = tokio::spawn(agent.run());
-    tokio::select! {
-        outcome = agent => outcome.context("the agent ended"),
+    let mut agent = tokio::spawn(agent.run());
+    let outcome = tokio::select! {
+        outcome = &mut agent => return outcome.context("the agent ended"),
         () = async { ended(shutdown).await; tokio::time::sleep(STOP_MAX).await } => {
             tracing::warn!("nobody took over, or not everything stopped, within {STOP_MAX:?}: ending all the same");
             Ok(())
         }
         why = fatally(&mut fatal) => Err(anyhow!("{why}")),
-    }
+        why = misplaced => Err(anyhow!("{why}")),
+    };
+    // One that runs while the runtime ends would panic at its next look at the clock.
+    agent.abort();
+    let _ended = tokio::time::timeout(AGENT_ENDS_MAX, agent).await;
+    outcome
 }
 
 /// Raft that was ended on purpose has no reason to tell: this process is about to be another one.

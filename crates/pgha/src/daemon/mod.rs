@@ -8,6 +8,7 @@ mod end;
 mod front;
 mod generation;
 mod group;
+mod identity;
 mod lease;
 mod leave;
 mod ports;
@@ -142,7 +143,8 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         },
     );
     tokio::spawn(end::pass_on(hurry, agent.events()));
-    let end = end::end(&raft, agent, shutdown).await;
+    let own = identity::differs(&raft, &process.config, group.binding.raft_id);
+    let end = end::end(&raft, agent, shutdown, own).await;
     clients.dismiss().await;
     drop(claimed.held);
     end

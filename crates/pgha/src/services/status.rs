@@ -116,7 +116,7 @@ fn raft(role: &RoleView) -> v1::RaftStatus {
 }
 
 /// The voters that this member does not hear.
-fn silent_voters(joined: &Joined, role: &RoleView) -> Vec<String> {
+pub(super) fn silent_voters(joined: &Joined, role: &RoleView) -> Vec<String> {
     let seen = Seen::of(joined);
     let voters = role.voters.iter().filter_map(|id| role.members.get(id));
     voters

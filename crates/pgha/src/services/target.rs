@@ -50,6 +50,12 @@ impl Targets<'_> {
                 state.trim_end()
             ));
         }
+        if let Some(copier) = self.copier_of(target) {
+            return Err(format!(
+                "{copier} is copying {target}'s data, which a change of primary would break off: wait until \
+                 {copier} streams, or name another member"
+            ));
+        }
         let end = self
             .primary
             .and_then(|primary| self.seen.report(primary))
@@ -65,6 +71,15 @@ impl Targets<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Who makes a copy of that member's data (design 6.3).
+    fn copier_of(&self, target: &MemberName) -> Option<&MemberName> {
+        let copies = |name: &&MemberName| {
+            let report = self.seen.report(name);
+            report.is_some_and(|report| report.clones_from.as_ref() == Some(target))
+        };
+        self.state.data_members().map(|(name, _)| name).find(copies)
     }
 
     /// Whether anybody is ready; else why nobody is.

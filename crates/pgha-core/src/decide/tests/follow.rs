@@ -336,6 +336,17 @@ fn a_copy_on_which_postgresql_does_not_start_is_not_copied_again() {
     }
 }
 
+/// Whoever asks for a change of primary is to know whose copy it would break off.
+#[test]
+fn whose_data_is_being_copied_is_told() {
+    let mut scene = Scene::new();
+    let source = |scene: &Scene| scene.tells().clones_from;
+    assert_eq!(source(&scene), None);
+    let (from, epoch) = (name(3), Epoch(1));
+    scene.local.begins(JobKind::Clone { from, epoch }, NOW);
+    assert_eq!(source(&scene), Some(name(3)));
+}
+
 /// Without its upstream it would wait for the rest of its WAL for ever.
 #[test]
 fn a_started_sidecar_attaches_what_an_earlier_one_rewound() {

@@ -68,6 +68,24 @@ fn a_planned_release_waits_for_the_shutdown_position_but_not_for_ever() {
     assert!(releases(Duration::from_secs(10), Data::Unknown));
 }
 
+/// It cannot answer as the primary that it never was, and is waited for.
+#[test]
+fn whose_promotion_failed_starts_as_a_standby_at_once() {
+    let mut scene = Scene::new();
+    scene.me.name = name(3);
+    scene.me.nonce = Nonce(3);
+    scene.raft.leads = false;
+    scene.promote_n3(false);
+    scene.local.served = Some(Epoch(2));
+    scene.revoke(expired());
+    scene.since.phase = NOW;
+    scene.local.tree = Tree::Empty;
+    assert_eq!(
+        scene.decide().actions,
+        [Action::StartStandby { pinned: None }]
+    );
+}
+
 #[test]
 fn a_former_primary_does_not_start_as_a_standby_just_as_it_is_elected_to_go_on() {
     let mut scene = Scene::new();

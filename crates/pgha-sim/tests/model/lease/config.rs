@@ -152,16 +152,6 @@ impl LeaseModel {
         }
     }
 
-    /// A voter is replaced while promises lapse, and one starts again on the way: what it had stored of
-    /// the change it still has, what it had promised it has forgotten.
-    pub(crate) fn voters_change_and_restart(name: &'static str) -> Self {
-        Self {
-            restarts: 1,
-            ticks: Some(2),
-            ..Self::voters_change_slowly(name)
-        }
-    }
-
     /// `lease_ms` was doubled.
     pub(crate) fn lease_grew(name: &'static str) -> Self {
         Self {

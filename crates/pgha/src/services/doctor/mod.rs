@@ -6,7 +6,7 @@ use pgha_core::report::{MemberState, Role};
 use pgha_core::{Phase, Reason};
 use pgha_proto::v1;
 
-use super::status::Seen;
+use super::status::{Seen, silent_voters};
 use super::{Joined, Shared};
 
 /// Looks for what is wrong, or soon will be.
@@ -71,6 +71,13 @@ fn examine(joined: &Joined, findings: &mut Findings) {
     let few = (voters == 2 || voters == 1).then(|| {
         let text = format!("{voters} voters: the loss of any one stops writes");
         ("warning", text, "add a data member or a witness")
+    });
+    let silent = silent_voters(joined, &role);
+    let few = few.or_else(|| {
+        let text = format!("{} of {voters} voters do not answer", silent.len());
+        let way_out =
+            "start them or mend the network: each that is away makes the loss of another worse";
+        (!silent.is_empty()).then_some(("warning", text, way_out))
     });
     findings.check("voters", Some("the loss of one voter is survived"), few);
     let primary = seen.primary(&view);
