@@ -127,6 +127,32 @@ async fn an_old_copy_that_starts_out_of_reach_is_found_out_once_it_is_reached() 
     Ok(())
 }
 
+/// It came back without its store under another raft id, and then its old store is found and put back: by
+/// that id nobody calls it any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_was_replaced_meanwhile_is_found_out() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(3).await?;
+    let name = a_replica(&cluster).await?;
+    let first = raft_ids(&cluster).await?;
+    let member = cluster.member_mut(&name)?;
+    member.kill(Part::Node)?;
+    let store = member.raft_directory();
+    let old = store.with_file_name("found-again");
+    std::fs::rename(&store, &old)?;
+    cluster.member_mut(&name)?.start()?;
+    returns_under_a_new_raft_id(&cluster, &name, &first).await?;
+    cluster.wait_healthy(WITHIN).await?;
+    let second = raft_ids(&cluster).await?;
+    let member = cluster.member_mut(&name)?;
+    member.kill(Part::Node)?;
+    std::fs::remove_dir_all(&store)?;
+    std::fs::rename(&old, &store)?;
+    member.start()?;
+    comes_back_without_it(&cluster, &name, &second).await?;
+    cluster.finish();
+    Ok(())
+}
+
 /// Ends a replica and puts a copy of its store in place that was made before a switchover to it. Tells
 /// its name, and the raft ids before.
 async fn set_store_back(cluster: &mut Cluster) -> anyhow::Result<(String, BTreeMap<String, u64>)> {

@@ -128,18 +128,18 @@ layer() {
     row "($name)" "$by" "$5" ""
 }
 
-# The rules that the simulator breaks: `Name after 7 runs: seed 6: ...`.
+# The rules that the simulator breaks: `Name: seed 6: ...`.
 run_simulator() {
     local command="cargo test -p pgha-sim --test seeds a_rule_broken_on_purpose_is_seen -- --nocapture"
-    local to=$log/simulator started=$SECONDS passed=yes rows=0 expected name runs failure
-    expected=$(sed -n 's/^ *pub const ALL: \[Self; \([0-9]*\)\].*/\1/p' "$root/crates/pgha-sim/src/mutant.rs")
+    local to=$log/simulator started=$SECONDS passed=yes rows=0 expected name failure
+    expected=$(sed -n 's/^ *pub const ALL: \[Self; \([0-9]*\)\].*/\1/p' "$tree/crates/pgha-sim/src/mutant.rs")
     say "the simulator's mutants"
     run "$to" "$command" || passed=no
     [ "$passed" = yes ] || say "the simulator's test failed (see $to)"
-    while read -r name _ runs _ failure; do
-        row "$name" "${failure:-NOT CAUGHT}" - "simulator, $runs runs"
+    while read -r name failure; do
+        row "${name%:}" "$failure" - "simulator"
         rows=$((rows + 1))
-    done < <(sed 's/^test [a-z_]* \.\.\. //' "$to" | grep -E '^[A-Za-z]+ after [0-9]+ runs:')
+    done < <(sed 's/^test [a-z_]* \.\.\. //' "$to" | grep -E '^[A-Za-z]+: seed [0-9]+: ')
     layer "the simulator" "$passed" "$expected" "$rows" $((SECONDS - started))
 }
 
@@ -147,7 +147,7 @@ run_simulator() {
 run_model() {
     local to=$log/model started=$SECONDS passed=yes rows=0 expected name found
     # One line for each of them.
-    expected=$(grep -cE '^ +(breaks|caught)\(' "$root/crates/pgha-sim/tests/model/main.rs" || true)
+    expected=$(cat "$tree"/crates/pgha-sim/tests/model/{main,sync/tests}.rs | grep -cE '^ +(breaks|caught)\(' || true)
     say "the model's naive rules"
     run "$to" "cargo test -p pgha-sim --test model -- --nocapture" || passed=no
     [ "$passed" = yes ] || say "the model check failed (see $to)"

@@ -29,10 +29,9 @@ const LAG_MAX: u64 = 256 << 10;
 
 /// A cluster for rounds: three members in namespaces.
 pub fn cluster() -> ClusterOptions {
-    let limit = format!("{LAG_MAX}B");
     ClusterOptions::new(3)
         .in_namespaces()
-        .initial("max_lag_on_failover", limit)
+        .initial("max_lag_on_failover", LAG_MAX)
 }
 
 /// Plays the schedule. An error is one of the harness; what the cluster did wrong is in the outcome.

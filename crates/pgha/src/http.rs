@@ -134,11 +134,10 @@ async fn read_only(State(health): State<Health>) -> Response {
     )
 }
 
+/// PostgreSQL runs and answers, as what it may be; on a witness there is none.
 async fn healthy(State(health): State<Health>) -> Response {
-    let (role, state, _) = health.role();
-    let good =
-        role == Role::Witness || matches!(state, MemberState::Running | MemberState::Streaming);
-    answer(good, health.body())
+    let (role, _, _) = health.role();
+    answer(role != Role::None, health.body())
 }
 
 /// This process runs its loop.

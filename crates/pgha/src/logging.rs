@@ -5,8 +5,10 @@ use tracing_subscriber::fmt;
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Libraries that would log what is nobody's business at our level.
-const QUIET: &str = "openraft=off,sled=warn,h2=warn,hyper=warn,tower=warn,tonic=warn";
+/// Libraries that would log what is nobody's business at our level: each statement, with the secret of the
+/// replication role in it.
+const QUIET: &str = "openraft=off,sled=warn,h2=warn,hyper=warn,tower=warn,tonic=warn,\
+     tokio_postgres=info";
 
 /// Starts logging.
 pub(crate) fn start(config: &LogConfig) {

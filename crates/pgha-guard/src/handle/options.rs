@@ -13,6 +13,9 @@ use crate::tree::Scope;
 const ACK_WAIT_DEFAULT: Duration = Duration::from_millis(50);
 const RELEASE_WITHIN_DEFAULT: Duration = Duration::from_secs(5);
 
+/// The sidecar's environment may have it.
+const SUPERUSER_PASSWORD: &str = "PGHA_PG_SUPERUSER_PASSWORD";
+
 /// How to start a guard.
 #[derive(Clone, Debug)]
 pub struct GuardOptions {
@@ -72,6 +75,8 @@ impl GuardOptions {
             .arg("--release-within-ms")
             .arg(millis(self.release_within));
         command.stdin(Stdio::null()).stdout(Stdio::null());
+        // It has no use for the secret, and lives longer than the sidecar.
+        command.env_remove(SUPERUSER_PASSWORD);
         Ok(command)
     }
 }

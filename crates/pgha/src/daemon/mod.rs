@@ -100,6 +100,9 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         Outcome::WentBack(proof) => {
             went_back::leave(config.raft_dir(), proof, leave::STARTING_MAX).await
         }
+        Outcome::Replaced { was, by } => {
+            went_back::leave_replaced(config.raft_dir(), was, by, leave::STARTING_MAX).await
+        }
     };
     let group = Group::start(&claimed.store, &front.raft, entry).await?;
     waiting.send_replace((Reason::Forming, "the Raft group is starting".to_owned()));

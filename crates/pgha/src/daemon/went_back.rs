@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgha_core::RaftId;
 use pgha_proxy::Gate;
 use pgha_raft::Store;
 use tokio::sync::watch;
@@ -27,6 +28,22 @@ pub(super) async fn watch(
     gate.close();
     holder.drop_lease();
     leave(raft_dir, proof, leave::RUNNING_MAX).await;
+}
+
+/// The same for a store that the member had before it lost it: nobody calls it by that raft id any more.
+pub(super) async fn leave_replaced(
+    raft_dir: PathBuf,
+    was: RaftId,
+    by: RaftId,
+    within: Duration,
+) -> ! {
+    tracing::error!(
+        %was,
+        %by,
+        "the Raft store is one that this member had before it came back under another raft id: an old copy \
+         was put back. It is moved aside, and this member comes back under a new raft id"
+    );
+    leave::leave(move || Store::set_aside(&raft_dir), within).await
 }
 
 /// Moves the store aside and starts anew, as a member without one.

@@ -41,6 +41,7 @@ impl Formation {
             addresses: Some(wire_addresses(&self.config.addresses())),
             detail: String::new(),
             your_store_sequence: 0,
+            your_raft_id: 0,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pgha_core::{Generation, MemberName};
+use pgha_core::{Generation, MemberName, RaftId};
 use pgha_proto::v1;
 
 use super::{Entry, Formation, Outcome};
@@ -47,6 +47,11 @@ impl Formation {
             .max();
         if let Some(newer) = newest.filter(|newest| *newest > binding.generation) {
             return Outcome::RuledOut(newer);
+        }
+        let by = replies.iter().map(|reply| RaftId(reply.your_raft_id)).max();
+        if let Some(by) = by.filter(|by| *by > binding.raft_id) {
+            let was = binding.raft_id;
+            return Outcome::Replaced { was, by };
         }
         if let Some(proof) = self.went_back(&replies) {
             return Outcome::WentBack(proof);

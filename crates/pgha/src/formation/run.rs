@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pgha_core::formation::{Next, next};
-use pgha_core::{Generation, Reason};
+use pgha_core::{Generation, RaftId, Reason};
 use pgha_proto::v1;
 use tokio::sync::watch;
 
@@ -24,6 +24,13 @@ pub(crate) enum Outcome {
     RuledOut(Generation),
     /// Not with this store: it is an old copy.
     WentBack(WentBack),
+    /// Not with this store: it was lost once, and the member has come back under another raft id since.
+    Replaced {
+        /// The store's.
+        was: RaftId,
+        /// The member's.
+        by: RaftId,
+    },
 }
 
 /// How a member begins.

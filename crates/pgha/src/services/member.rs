@@ -99,7 +99,18 @@ impl Member for MemberService {
         let mut reply = self.0.formation.hello_reply(confirmed);
         if let Some(joined) = self.0.joined.get() {
             reply.leader_address = joined.raft.leader().map(|l| l.address).unwrap_or_default();
-            let asker = StoreId(request.into_inner().from_store_id);
+            let request = request.into_inner();
+            let name = MemberName(request.from_name);
+            let known = joined
+                .raft
+                .state()
+                .borrow()
+                .state
+                .members
+                .get(&name)
+                .map(|m| m.raft_id.0);
+            reply.your_raft_id = known.unwrap_or_default();
+            let asker = StoreId(request.from_store_id);
             reply.your_store_sequence = written::wire(joined.peers.written(&asker).as_ref()).0;
         }
         reply.detail = self.0.waiting.borrow().1.clone();
