@@ -17,6 +17,8 @@ use crate::wait;
 const REFUSED_MAX: u32 = 100;
 /// The others tell that they remember more, as soon as they reach it; damage is found at the start.
 const FOUND_OUT_WITHIN: Duration = Duration::from_secs(60);
+/// Tries to write one entry.
+const WRITES_MAX: u32 = 5;
 /// Damage strikes each of these.
 const PAGE_BYTES: usize = 4096;
 /// Below the 16 KiB that a command may take.
@@ -35,7 +37,8 @@ pub(in crate::nemesis) struct OldStore {
     written: tokio::task::JoinHandle<anyhow::Result<Answer>>,
 }
 
-/// Has all members write an entry, whoever leads; the setting means nothing here.
+/// Has all members write an entry, whoever leads; the setting means nothing here. One whose outcome was not
+/// known may have been written all the same, and then the next one is refused for its version.
 pub(super) fn write_something(
     cluster: &Cluster,
 ) -> tokio::task::JoinHandle<anyhow::Result<Answer>> {
@@ -43,12 +46,15 @@ pub(super) fn write_something(
     let value = 9_000 + std::process::id() % 900;
     tokio::spawn(async move {
         let mut last = Err(anyhow::anyhow!("nothing was asked"));
-        // Not the same value twice: that would be no entry.
-        for step in 0..2 {
+        for step in 0..WRITES_MAX {
+            // Not the same value twice: that would be no entry.
             let set = format!("proxy.hold_ms={}", value + step);
             last = ctl
                 .run(&["settings", "set", &set, "--yes", "--timeout", "15"])
                 .await;
+            if step > 0 && last.as_ref().is_ok_and(|answer| answer.code == 0) {
+                break;
+            }
         }
         last
     })
