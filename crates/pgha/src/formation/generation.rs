@@ -48,7 +48,10 @@ impl Formation {
         if let Some(newer) = newest.filter(|newest| *newest > binding.generation) {
             return Outcome::RuledOut(newer);
         }
-        let by = replies.iter().map(|reply| RaftId(reply.your_raft_id)).max();
+        // What a generation that is over gave away says nothing about this one.
+        let same = |reply: &&v1::HelloReply| reply.generation == binding.generation.0;
+        let known = replies.iter().filter(same);
+        let by = known.map(|reply| RaftId(reply.your_raft_id)).max();
         if let Some(by) = by.filter(|by| *by > binding.raft_id) {
             let was = binding.raft_id;
             return Outcome::Replaced { was, by };

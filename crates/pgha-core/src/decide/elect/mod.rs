@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::plan::{Reports, propose};
 use super::{Decision, Input};
 use crate::settings::OnPrimaryCrash;
-use crate::state::Revoked;
+use crate::state::{PrimaryRecord, Revoked};
 use crate::{Command, MemberName, Mono, Reason};
 use candidate::Candidate;
 use choose::Choice;
@@ -105,35 +105,25 @@ fn waits(
         .is_some_and(|target| !reported(target));
     let only_former = candidates.iter().all(|c| c.standing.former_primary);
     let replica_preferred = input.state.settings.on_primary_crash == OnPrimaryCrash::Failover;
+    let former = revoked.previous.as_ref();
+    let former = former.filter(|previous| !reported(&previous.node) && lives(&previous.node));
     // Reading where its WAL ends takes a program, and a busy machine its time.
-    let former_preferred = input.state.settings.on_primary_crash == OnPrimaryCrash::Restart
-        && revoked
-            .previous
-            .as_ref()
-            .is_some_and(|previous| !reported(&previous.node) && lives(&previous.node));
+    let former_preferred =
+        former.is_some() && input.state.settings.on_primary_crash == OnPrimaryCrash::Restart;
     if target_missing || former_preferred || (missing && only_former && replica_preferred) {
         until = input.since.phase + TARGET_MAX;
     }
-    let former = former_comes_back(input, reports, revoked).filter(|(name, _)| !reported(name));
-    if let Some((_, heard)) = former {
-        until = until.max(heard + FORMER_MAX);
+    let back_since = former.and_then(|previous| back_since(input, reports, previous));
+    if let Some(since) = back_since {
+        until = until.max(since + FORMER_MAX);
     }
     decision.wake(input.now, until);
-    (missing || target_missing || untold || former.is_some()) && input.now < until
+    (missing || target_missing || untold || back_since.is_some()) && input.now < until
 }
 
-/// The primary of the epoch that ended, where its sidecar was started again since: who it is, and since when
-/// it is heard.
-fn former_comes_back<'a>(
-    input: &Input<'_>,
-    reports: &Reports<'_>,
-    revoked: &'a Revoked,
-) -> Option<(&'a MemberName, Mono)> {
-    let previous = revoked.previous.as_ref()?;
-    let report = reports.fresh(&previous.node)?;
-    let since = match input.peers.get(&previous.node) {
-        Some(heard) => heard.since,
-        None => input.since.phase,
-    };
-    (report.nonce != previous.nonce && !report.shutting_down).then_some((&previous.node, since))
+/// Since when the primary of the epoch that ended is heard as another process.
+fn back_since(input: &Input<'_>, reports: &Reports<'_>, previous: &PrimaryRecord) -> Option<Mono> {
+    let is_another = reports.fresh(&previous.node)?.nonce != previous.nonce;
+    let heard = input.peers.get(&previous.node);
+    is_another.then(|| heard.map_or(input.since.phase, |heard| heard.since))
 }

@@ -22,6 +22,14 @@ fn waiting_for_reports_that_do_not_come_is_no_busy_loop() {
     );
 }
 
+fn n3_has_what_two_voters_were_told(scene: &mut Scene) {
+    scene.was_told(1, 0x1000);
+    scene.stands(3, at(1, 0x1000, &[]), false);
+    let other = scene.peers.get_mut(&name(3)).expect("heard");
+    other.report.grant.epoch = Epoch(1);
+    other.report.grant.remembers = true;
+}
+
 /// All were stopped and come back: the replica that answers first has all that it was told, and the old
 /// primary wrote on after that.
 #[test]
@@ -30,11 +38,7 @@ fn the_old_primary_that_comes_back_is_waited_for_whatever_the_others_have() {
     scene.local.data = Data::Missing;
     scene.revoke(Cause::HolderRestarted);
     scene.since.phase = NOW - Duration::from_secs(1);
-    scene.was_told(1, 0x1000);
-    scene.stands(3, at(1, 0x1000, &[]), false);
-    let other = scene.peers.get_mut(&name(3)).expect("heard");
-    other.report.grant.epoch = Epoch(1);
-    other.report.grant.remembers = true;
+    n3_has_what_two_voters_were_told(&mut scene);
     let comes_back = |scene: &mut Scene, seconds| {
         let mut report = report_of(2);
         report.nonce = Nonce(22);
@@ -62,11 +66,7 @@ fn a_crashed_primary_that_is_to_be_restarted_is_waited_for() {
         scene.state.settings.on_primary_crash = on_crash;
         scene.revoke(expired());
         scene.since.phase = NOW - Duration::from_secs(2);
-        scene.was_told(1, 0x1000);
-        scene.stands(3, at(1, 0x1000, &[]), false);
-        let other = scene.peers.get_mut(&name(3)).expect("heard");
-        other.report.grant.epoch = Epoch(1);
-        other.report.grant.remembers = true;
+        n3_has_what_two_voters_were_told(&mut scene);
         scene.hears(report_of(2));
         assert_eq!(scene.elects(), elected);
     }
