@@ -103,7 +103,7 @@ impl World {
             return;
         };
         if resumed || sidecar.gate.may_pass(epoch, n.now(self.now)) {
-            let opened = self.opened.last().copied().unwrap_or_default();
+            let opened = self.opened.keys().last().copied().unwrap_or_default();
             if opened > epoch && self.profile.wild_clocks {
                 return self.count("late acknowledgement by a wild clock");
             }

@@ -5,6 +5,7 @@ use pgha_core::journal::JournalEntry;
 use pgha_core::{Epoch, StartKind};
 
 use crate::check::Failure;
+use crate::wal::DataDirectory;
 use crate::world::World;
 
 impl World {
@@ -17,8 +18,7 @@ impl World {
             .index_of(target)
             .filter(|_| entry.primary.as_ref() == Some(target));
         if let Some(data) = node.and_then(|node| self.nodes[node].disk.data.as_ref()) {
-            let line = data.wal.iter().map(|record| record.chain).collect();
-            self.ordered_lines.push(line);
+            self.ordered_lines.push(data.chains());
         }
     }
 
@@ -40,9 +40,12 @@ impl World {
 
     /// A gate opens: its PostgreSQL is on the line, and what it lacks of it is known.
     pub fn gate_opened(&mut self, node: usize, epoch: Epoch) {
-        if !self.opened.insert(epoch) {
+        if self.opened.contains_key(&epoch) {
             return;
         }
+        let data = self.nodes[node].disk.data.as_ref();
+        let history = data.map(DataDirectory::chains).unwrap_or_default();
+        self.opened.insert(epoch, history);
         self.count("opened");
         if let Some(data) = &self.nodes[node].disk.data {
             self.served.push((node, data.timeline()));
@@ -51,7 +54,8 @@ impl World {
         self.check_lost(node, epoch);
     }
 
-    /// An opening is committed: its primary's history is the cluster's line.
+    /// An opening is committed: its primary's history is the cluster's line. What it has may be gone
+    /// by then, or be a copy of somebody else's: what it opened with is the line then.
     pub fn line_moves(&mut self) {
         let Some(record) = self.truth.primary() else {
             return;
@@ -61,9 +65,16 @@ impl World {
         };
         self.line_owner = Some((node, epoch));
         self.ordered_lines.clear();
-        if let Some(data) = &self.nodes[node].disk.data {
-            self.line = data.wal.iter().map(|record| record.chain).collect();
-        }
+        let Some(opening) = self.opened.get(&epoch) else {
+            return;
+        };
+        let data = self.nodes[node].disk.data.as_ref();
+        let now = data.map(DataDirectory::chains).unwrap_or_default();
+        self.line = if now.starts_with(opening) {
+            now
+        } else {
+            opening.clone()
+        };
     }
 
     fn check_line(&mut self, node: usize, epoch: Epoch) {

@@ -125,6 +125,11 @@ impl DataDirectory {
         self.wal.last().map_or(0, |record| record.chain)
     }
 
+    /// Every record's chain: its history as the cluster's line is kept.
+    pub fn chains(&self) -> Vec<u64> {
+        self.wal.iter().map(|record| record.chain).collect()
+    }
+
     /// Writes a record of `bytes`; `origin` is never used twice.
     pub fn append(&mut self, bytes: u64, timeline: TimelineId, kind: RecordKind, origin: u64) {
         let chain = mix(self.chain() ^ mix(origin));
@@ -144,10 +149,15 @@ impl DataDirectory {
             RecordKind::ForkRow(id) => Some((record.timeline, ForkId::clone(id))),
             RecordKind::Write | RecordKind::Background | RecordKind::EndOfRecovery => None,
         });
+        let changes = self.wal.windows(2);
+        let changes = changes.filter(|pair| pair[0].timeline != pair[1].timeline);
         Position {
             timeline: self.timeline(),
             end: self.end(),
             fork_ids: rows.collect(),
+            left: changes
+                .map(|pair| (pair[0].timeline, pair[0].end))
+                .collect(),
         }
     }
 

@@ -78,8 +78,8 @@ pub struct World {
     pub acknowledged: Vec<Acknowledged>,
     /// What voters were told of it.
     pub told: Told,
-    /// Epochs that opened.
-    pub opened: BTreeSet<Epoch>,
+    /// Epochs that opened, each with the records that its primary had then, by chain.
+    pub opened: BTreeMap<Epoch, Vec<u64>>,
     /// Who opened, on which timeline, one after the other.
     pub served: Vec<(usize, TimelineId)>,
     /// No more faults.
@@ -172,7 +172,7 @@ impl World {
             line_owner: None,
             acknowledged: Vec::new(),
             told: Told::default(),
-            opened: BTreeSet::new(),
+            opened: BTreeMap::new(),
             served: Vec::new(),
             healed: None,
             whole_since: None,

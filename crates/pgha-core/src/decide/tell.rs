@@ -163,15 +163,16 @@ pub(super) fn former<'a>(input: &Input<'_>, revoked: &'a Revoked) -> Option<&'a 
 /// A position on the cluster's own timeline of that number.
 fn line_until(input: &Input<'_>, timeline: TimelineId, end: Lsn) -> Position {
     let lineage = &input.state.lineage;
-    let fork_ids = lineage
-        .path_to(timeline)
-        .into_iter()
-        .flatten()
-        .filter_map(|(t, _)| lineage.forks.get(&t).map(|fork| (t, fork.fork_id.clone())));
+    let path = lineage.path_to(timeline).unwrap_or_default();
+    let fork_id = |t| Some((t, lineage.forks.get(&t)?.fork_id.clone()));
     Position {
         timeline,
         end,
-        fork_ids: fork_ids.collect(),
+        fork_ids: path.iter().filter_map(|(t, _)| fork_id(*t)).collect(),
+        left: path
+            .iter()
+            .filter_map(|(t, end)| Some((*t, (*end)?)))
+            .collect(),
     }
 }
 

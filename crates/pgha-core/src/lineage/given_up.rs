@@ -9,9 +9,11 @@ impl Lineage {
     /// with: to be told before it is given up.
     pub fn given_up(&self, position: &Position, target: TimelineId) -> Option<(Epoch, LostRange)> {
         let at = match self.judge(position, target) {
-            Verdict::Diverged { at } => at,
             Verdict::OnLine => return None,
-            Verdict::Impostor { .. } => return self.given_up(&self.before(position)?, target),
+            Verdict::Diverged { at } if self.path_to(position.timeline).is_some() => at,
+            Verdict::Diverged { .. } | Verdict::Impostor { .. } => {
+                return self.given_up(&self.before(position)?, target);
+            }
         };
         let path = self.path_to(target)?;
         let own = self.path_to(position.timeline)?;
@@ -31,15 +33,27 @@ impl Lineage {
         (range.bytes() > 0).then_some((epoch, range))
     }
 
-    /// Where a promotion left its parent that died before it stored its row, so that nobody wrote on
-    /// the timeline: what it had before is on the parent.
+    /// What it had before a promotion that cannot prove itself: by hand, perhaps to the very number
+    /// that was assigned to somebody else meanwhile, or dead before its row was stored. It was nobody's
+    /// primary there, and what it had as one is on the parent. Only its own history knows for certain
+    /// where it left that.
     fn before(&self, position: &Position) -> Option<Position> {
-        let fork = self.forks.get(&position.timeline)?;
-        let proves_itself = position.fork_ids.contains_key(&position.timeline);
-        (!proves_itself && fork.parent < position.timeline).then(|| Position {
-            timeline: fork.parent,
-            end: fork.fork_lsn.min(position.end),
-            fork_ids: position.fork_ids.clone(),
+        let mut left = position.left.clone();
+        let (timeline, end) = match left.pop_last() {
+            Some(parent) => parent,
+            None => {
+                let fork = self.forks.get(&position.timeline)?;
+                let proves_itself = position.fork_ids.contains_key(&position.timeline);
+                (!proves_itself).then_some((fork.parent, fork.fork_lsn.min(position.end)))?
+            }
+        };
+        let mut fork_ids = position.fork_ids.clone();
+        fork_ids.split_off(&position.timeline);
+        (timeline < position.timeline).then_some(Position {
+            timeline,
+            end,
+            fork_ids,
+            left,
         })
     }
 }

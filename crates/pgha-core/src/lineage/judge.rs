@@ -16,6 +16,9 @@ pub struct Position {
     pub end: Lsn,
     /// Fork ids found in the database.
     pub fork_ids: BTreeMap<TimelineId, ForkId>,
+    /// Where it left each earlier timeline, by its own history file. Empty where it never left one,
+    /// or where the file is gone.
+    pub left: BTreeMap<TimelineId, Lsn>,
 }
 
 /// The verdict on a position.

@@ -22,6 +22,7 @@ fn position(timeline: u32, end: u64, ids: &[(u32, &str)]) -> Position {
             .iter()
             .map(|(t, id)| (TimelineId(*t), (*id).into()))
             .collect(),
+        left: BTreeMap::new(),
     }
 }
 
@@ -137,6 +138,29 @@ fn what_is_given_up_is_told_with_the_epoch_that_left_it() {
         Some((Epoch(7), range(200, 260)))
     );
     assert_eq!(told(&position(7, 900, &[])), None);
+}
+
+#[test]
+fn what_a_promotion_by_hand_left_behind_is_told() {
+    let lineage = lineage();
+    let told = |timeline, ids: &[(u32, &str)], left: &[(u32, u64)]| {
+        let mut by_hand = position(timeline, 900, ids);
+        let left = left.iter().map(|(t, end)| (TimelineId(*t), Lsn(*end)));
+        by_hand.left = left.collect();
+        let (epoch, range) = lineage.given_up(&by_hand, TimelineId(4))?;
+        Some((epoch.0, range.from.0, range.to.0))
+    };
+    // The number was given to nobody, or to somebody else: for timeline 3 and for timeline 4.
+    for number in [7, 3, 4] {
+        let left = [(1, 100), (2, 230)];
+        assert_eq!(told(number, &[(2, "b")], &left), Some((3, 200, 230)));
+    }
+    // Twice by hand, and with a row that somebody else's promotion stored there.
+    let twice = [(1, 100), (2, 230), (3, 300)];
+    assert_eq!(told(4, &[(2, "b"), (4, "x")], &twice), Some((3, 200, 230)));
+    // It had nothing that the line lacks.
+    assert_eq!(told(7, &[(2, "b")], &[(1, 100), (2, 200)]), None);
+    assert_eq!(told(7, &[], &[(1, 90)]), None);
 }
 
 #[test]

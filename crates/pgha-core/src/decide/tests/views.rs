@@ -25,6 +25,7 @@ pub(super) fn at(timeline: u32, end: u64, rows: &[u32]) -> Position {
             .iter()
             .map(|t| (TimelineId(*t), format!("f{t}").into()))
             .collect(),
+        left: Default::default(),
     }
 }
 

@@ -1,14 +1,17 @@
 //! Cuts the receiver and reads how far the data is.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
 use pgha_core::decide::JobDone;
 use pgha_core::lineage::Position;
+use pgha_core::{Lsn, TimelineId};
 use pgha_guard::clock;
+use pgha_postgres::Session;
 use pgha_postgres::session::EndOfWal;
-use pgha_postgres::{Session, timeline};
+use pgha_postgres::timeline::{self, TimelineError};
 
 use crate::server::{STATEMENT_MAX, Worker};
 
@@ -28,7 +31,7 @@ pub(super) async fn settle(worker: &Worker) -> anyhow::Result<JobDone> {
     session
         .cut_receiver(&data_dir, &mut settings, CUT_MAX)
         .await?;
-    let position = position(session).await?;
+    let position = position(session, &data_dir).await?;
     desk.settings = settings;
     Ok(JobDone::Settled {
         position,
@@ -36,7 +39,7 @@ pub(super) async fn settle(worker: &Worker) -> anyhow::Result<JobDone> {
     })
 }
 
-async fn position(session: &mut Session) -> anyhow::Result<Position> {
+async fn position(session: &mut Session, data_dir: &Path) -> anyhow::Result<Position> {
     let deadline = clock::now() + REPLAY_MAX;
     let received = loop {
         match session.end_of_wal(STATEMENT_MAX).await? {
@@ -77,5 +80,17 @@ async fn position(session: &mut Session) -> anyhow::Result<Position> {
         timeline: probe.0,
         end: probe.1,
         fork_ids,
+        left: left(data_dir, probe.0)?,
     })
+}
+
+/// Where the data left its earlier timelines. `initdb`'s has no file, and a file that was removed
+/// speaks against nobody.
+fn left(data_dir: &Path, timeline: TimelineId) -> anyhow::Result<BTreeMap<TimelineId, Lsn>> {
+    let ancestors = match timeline::read_history(data_dir, timeline) {
+        Err(TimelineError::NoHistory { .. }) => Vec::new(),
+        read => read?,
+    };
+    let left = ancestors.into_iter();
+    Ok(left.map(|a| (a.timeline, a.switch)).collect())
 }
