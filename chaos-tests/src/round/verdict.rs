@@ -4,6 +4,8 @@ use serde::Serialize;
 
 /// Fewer acknowledgements prove nothing.
 const ACKNOWLEDGED_MIN: usize = 100;
+/// Fewer operations on registers explain themselves in some order, whatever is wrong.
+const JUDGED_MIN: usize = 200;
 
 /// The judgement of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -115,6 +117,12 @@ impl Outcome {
                 seen.reads, seen.operations
             ));
         }
+        if self.operations < JUDGED_MIN || self.left_out > self.operations {
+            doubts.push(format!(
+                "only {} operations on registers could be judged, {} were left out",
+                self.operations, self.left_out
+            ));
+        }
         // Each of them looks for another promise that may be broken.
         if seen.samples == seen.direct || seen.direct == 0 || seen.gates == 0 {
             doubts.push(format!(
@@ -133,6 +141,7 @@ mod tests {
     fn good() -> Outcome {
         Outcome {
             struck: 1,
+            operations: 1000,
             evidence: Evidence {
                 acknowledged: 1000,
                 reads: 10,
@@ -148,7 +157,7 @@ mod tests {
     #[test]
     fn what_proves_nothing_does_not_pass() {
         assert_eq!(good().verdict(), Verdict::Pass);
-        let doubtful: [fn(&mut Outcome); 9] = [
+        let doubtful: [fn(&mut Outcome); 11] = [
             |o| o.struck = 0,
             |o| o.missed = vec!["no guard".to_owned()],
             |o| o.evidence.acknowledged = 99,
@@ -157,6 +166,8 @@ mod tests {
             |o| o.evidence.direct = 0,
             |o| o.evidence.gates = 0,
             |o| o.evidence.operations = 0,
+            |o| o.operations = 199,
+            |o| o.left_out = 1001,
             |o| o.unjudged = vec!["too long".to_owned()],
         ];
         for spoil in doubtful {

@@ -55,15 +55,15 @@ pub enum Failure {
         /// The newest epoch.
         opened: Epoch,
     },
-    /// What was acknowledged when everybody had it is missing.
-    #[error("epoch {epoch} opens without {lost} writes that every data member had flushed")]
+    /// What was acknowledged when enough standbys had it is missing, and the rule of P2 called that safe.
+    #[error("epoch {epoch} opens without {lost} writes that standbys had confirmed")]
     SynchronousLoss {
         /// Which epoch.
         epoch: Epoch,
         /// How many.
         lost: usize,
     },
-    /// The same, on one of those who had it.
+    /// What was acknowledged when everybody had it is missing on one of them.
     #[error(
         "{member} accepts connections without {lost} writes that every data member had flushed"
     )]

@@ -1,13 +1,11 @@
 //! Clients: single writes through any gate that lets them in, and what PostgreSQL writes by itself.
 
-use pgha_core::MemberKind;
 use pgha_core::invariant::GateView;
 use rand::Rng;
 
 use crate::check::{Acknowledged, Failure};
 use crate::event::{Event, Session};
 use crate::mutant::Mutant;
-use crate::node::Node;
 use crate::time::MS;
 use crate::wal::RecordKind;
 use crate::world::World;
@@ -27,7 +25,7 @@ impl World {
 
     fn client_writes(&mut self, node: usize) {
         // Who waits sends nothing more.
-        if self.profile.synchronous && self.chance(85) {
+        if self.synchronous.is_some() && self.chance(85) {
             return;
         }
         let n = &self.nodes[node];
@@ -87,7 +85,9 @@ impl World {
         if self.nonce(node) != Some(session.nonce) || !self.nodes[node].up {
             return;
         }
-        if self.profile.synchronous && !self.is_everywhere(&session) {
+        let data = self.nodes[node].disk.data.as_ref();
+        let end = data.and_then(|data| data.wal.get(index)).map(|r| r.end);
+        if end.is_none_or(|end| !self.is_let_go(node, end)) {
             let ended = self.nodes[node].postgres.as_ref().map(|p| p.id) != Some(session.postgres);
             if !ended {
                 let again = self.span(30, 200);
@@ -128,17 +128,6 @@ impl World {
             self.acknowledged.push(write);
             self.count("acknowledged write");
         }
-    }
-
-    /// Whether every other data member has flushed it.
-    fn is_everywhere(&self, session: &Session) -> bool {
-        let has = |node: &Node| {
-            let data = node.disk.data.as_ref();
-            let record = data.and_then(|data| data.wal.get(session.index));
-            record.is_some_and(|record| record.chain == session.chain)
-        };
-        let mut data = self.nodes.iter().filter(|n| n.kind == MemberKind::Data);
-        data.all(has)
     }
 
     /// Every gate with its own clock.

@@ -20,7 +20,7 @@ pub const EVENTFUL: &str = "run with three changes of primary";
 /// a loss in an unknown epoch (one state machine decides both), of an epoch beyond belief (nobody lies), of a
 /// recovery (it is written into the store that it was read from), and the cause `promotion_failed` (a primary that holds its lease for a minute and neither opens nor gives
 /// up): these have tests of their own beside the code.
-const MET: [&str; 102] = [
+const MET: [&str; 104] = [
     "acknowledged write",
     "action Adopt",
     "action Assume",
@@ -91,6 +91,8 @@ const MET: [&str; 102] = [
     "promotion by hand",
     "promotion done",
     "promotion failed",
+    "promotion that the synchronous rule allows",
+    "promotion that the synchronous rule refuses",
     "proposal without quorum",
     "quorum recovered",
     "raft leader elected",

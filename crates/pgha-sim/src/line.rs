@@ -132,7 +132,7 @@ impl World {
             }
         }
         // Not even where an operator accepts a loss: whomever he names had it.
-        if self.profile.synchronous && !missing.is_empty() {
+        if self.waits_for_all() && !missing.is_empty() {
             let lost = missing.len();
             return self.fail(Failure::SynchronousLoss { epoch, lost });
         }
@@ -146,6 +146,7 @@ impl World {
         if let Some(entry) = entry.cloned() {
             let checked = invariant::kept_in_place(&entry, &missing);
             self.check(checked);
+            self.check_sync_rule(&entry, missing.len());
         }
     }
 

@@ -55,11 +55,13 @@ pub enum Mutant {
     AttachedUncompared,
     /// A wait that counts from the beginning of a phase has always just begun.
     WaitsForEver,
+    /// Any standby that has it lets a commit go.
+    LetGoByOne,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::GateNeverCloses,
         Self::GuardSleeps,
         Self::GrantorForgets,
@@ -86,6 +88,7 @@ impl Mutant {
         Self::OldEpochGranted,
         Self::AttachedUncompared,
         Self::WaitsForEver,
+        Self::LetGoByOne,
     ];
 
     /// What a run says that sees it, as the beginning or a part of [`Failure`](crate::check::Failure)'s text:
@@ -110,6 +113,7 @@ impl Mutant {
             Self::GateUncheckedAfterResume => &["acknowledged a write of epoch"],
             Self::OldIdVotes | Self::AppendNotFlushed => &["committed entries"],
             Self::OldGenerationVotes => &["which is over"],
+            Self::LetGoByOne => &["that standbys had confirmed"],
             Self::RewoundAnswersEarly => &["that every data member had flushed"],
             // A timeline that was not assigned is refused, and a tail that nobody tells is waited for.
             Self::TimelineReused | Self::LossForgotten | Self::WaitsForEver => &["not whole"],

@@ -47,9 +47,10 @@ pub struct Node {
     pub straggler: Option<(Epoch, Nanos)>,
     /// It was ever wiped.
     pub wiped: bool,
-    /// When it was wiped or promoted by hand last. What its data had before cannot be told any more,
-    /// unless `end_held`: it is gone, or behind a timeline that proves nothing.
+    /// When it was wiped last. What its data had before cannot be told any more, unless `end_held`.
     pub destroyed_at: Option<Nanos>,
+    /// Somebody ran `pg_ctl promote` on it.
+    pub promoted_by_hand: bool,
     /// Its data goes as soon as its PostgreSQL has ended.
     pub removal: bool,
     /// The sidecar that held the newest WAL open when the data was removed still runs.

@@ -49,7 +49,7 @@ impl World {
 
     /// `pg_ctl promote`, and no more.
     pub fn promote_by_hand(&mut self, node: usize) {
-        let (origin, at) = (self.fresh_id(), self.now);
+        let origin = self.fresh_id();
         let n = &mut self.nodes[node];
         let (Some(postgres), Some(data)) = (&mut n.postgres, &mut n.disk.data) else {
             return;
@@ -58,7 +58,7 @@ impl World {
             return;
         }
         let timeline = data.newest_history.max(data.timeline()).next();
-        n.destroyed_at = Some(at);
+        n.promoted_by_hand = true;
         postgres.writable = true;
         postgres.receiver = None;
         data.was_primary = true;

@@ -31,8 +31,8 @@ pub struct Profile {
     pub start_fails_percent: u32,
     /// Checkpoints remove WAL that no slot keeps.
     pub removes_wal: bool,
-    /// Commits wait until every other data member has flushed them: `synchronous_standby_names` as a
-    /// user may set it. Which members have to report for an election does not follow from it yet.
+    /// Commits wait until other data members have flushed them: `synchronous_standby_names` as a user
+    /// may set it. Which members have to report for an election does not follow from it yet.
     pub synchronous: bool,
     /// `max_lag_on_failover` of the cluster's first settings.
     pub max_lag: u64,

@@ -5,6 +5,7 @@ use pgha_core::report::MemberState;
 use pgha_core::{Command, MemberKind, Reason, Settings};
 
 use crate::check::Failure;
+use crate::node::Node;
 use crate::time::{MS, Nanos, SECOND};
 use crate::world::World;
 
@@ -48,7 +49,13 @@ impl World {
                 if !settled {
                     self.whole_since = None;
                 }
-                if settled || self.now > healed + RECOVERY_MAX {
+                let overdue = self.now > healed + RECOVERY_MAX;
+                if overdue && self.only_promoted_by_hand() {
+                    self.count("only data left that was promoted by hand");
+                    self.hopeless = true;
+                    return;
+                }
+                if settled || overdue {
                     let seconds = (self.now - healed) / SECOND;
                     return self.fail(Failure::NotWhole { seconds, what });
                 }
@@ -59,8 +66,17 @@ impl World {
 
     /// Whether the run has come to its end.
     pub fn is_over(&self) -> bool {
-        self.whole_since
-            .is_some_and(|since| self.now > since + SETTLING + QUIET)
+        let quiet = self
+            .whole_since
+            .is_some_and(|since| self.now > since + SETTLING + QUIET);
+        quiet || self.hopeless
+    }
+
+    /// All other data is gone, and what is left cannot prove what it is: an operator has to look at it.
+    fn only_promoted_by_hand(&self) -> bool {
+        let data = |n: &&Node| n.disk.data.is_some() && !n.disk.marker;
+        let mut left = self.nodes.iter().filter(data).peekable();
+        left.peek().is_some() && left.all(|n| n.promoted_by_hand)
     }
 
     pub(crate) fn incomplete(&self) -> Option<String> {
@@ -112,7 +128,7 @@ impl World {
     }
 
     fn states(&self) -> String {
-        let of = |node: &crate::node::Node| {
+        let of = |node: &Node| {
             node.sidecar.as_ref().map_or_else(
                 || format!("{}: down", node.name),
                 |s| {
@@ -130,7 +146,8 @@ impl World {
     /// Whether something happened in this run that only an operator may answer for: data or stores that are
     /// gone, a history that nobody assigned, a limit that leaves no room.
     fn may_need_operator(&self) -> bool {
-        let destroyed = self.nodes.iter().any(|n| n.destroyed_at.is_some());
+        let damaged = |n: &Node| n.destroyed_at.is_some() || n.promoted_by_hand;
+        let destroyed = self.nodes.iter().any(damaged);
         let counted = |what: &str| self.counts.contains_key(what);
         let usual = Settings::default().max_lag_on_failover;
         destroyed

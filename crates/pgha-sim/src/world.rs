@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgha_core::command::Create;
+use pgha_core::sync::SyncSet;
 use pgha_core::{
-    ClusterId, ClusterState, Command, Epoch, Generation, MemberKind, Nonce, Secret, Settings,
-    TimelineId,
+    ClusterId, ClusterState, Command, Epoch, Generation, MemberKind, MemberName, Nonce, Secret,
+    Settings, TimelineId,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -18,6 +19,7 @@ use crate::node::{Disk, Guard, Node};
 use crate::plan::{self, Planned};
 use crate::profile::Profile;
 use crate::raft::{Entry, Raft};
+use crate::synchronous;
 use crate::time::{Clock, MS, Nanos, SECOND};
 use crate::told::Told;
 
@@ -64,6 +66,8 @@ pub struct World {
     pub profile: Profile,
     /// What is to break, by its number.
     pub plan: Vec<Planned>,
+    /// Whom commits wait for, where they do.
+    pub synchronous: Option<SyncSet<MemberName>>,
     /// The replicated log.
     pub raft: Raft,
     /// The state after every committed entry.
@@ -86,6 +90,8 @@ pub struct World {
     pub healed: Option<Nanos>,
     /// The cluster has been whole since.
     pub whole_since: Option<Nanos>,
+    /// Nobody is left whose data can be proven to be the cluster's, and that is not pgha's doing.
+    pub hopeless: bool,
     /// What went wrong.
     pub failure: Option<Failure>,
     /// How often what happened.
@@ -153,9 +159,12 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let count = shape.data + shape.witnesses;
         let rho_times = profile.clock_rate_times();
-        let nodes = (0..count)
+        let nodes: Vec<Node> = (0..count)
             .map(|index| node(index, index >= shape.data, rho_times, &mut rng))
             .collect();
+        let data = nodes.iter().take(shape.data).map(|n| n.name.clone());
+        let synchronous = synchronous::drawn(seed, shape, data.collect());
+        let synchronous = synchronous.filter(|_| profile.synchronous);
         Self {
             seed,
             rng,
@@ -165,6 +174,7 @@ impl World {
             cut: vec![vec![false; count]; count],
             profile,
             plan: Vec::new(),
+            synchronous,
             raft: Raft::default(),
             truth: ClusterState::default(),
             line: Vec::new(),
@@ -176,6 +186,7 @@ impl World {
             served: Vec::new(),
             healed: None,
             whole_since: None,
+            hopeless: false,
             failure: None,
             counts: BTreeMap::new(),
             dies_in_decision: None,
@@ -399,7 +410,7 @@ impl World {
     }
 
     /// The node with this name.
-    pub fn index_of(&self, name: &pgha_core::MemberName) -> Option<usize> {
+    pub fn index_of(&self, name: &MemberName) -> Option<usize> {
         self.nodes.iter().position(|node| node.name == *name)
     }
 }
@@ -430,6 +441,7 @@ fn node(index: usize, witness: bool, rho_times: i64, rng: &mut StdRng) -> Node {
         straggler: None,
         wiped: false,
         destroyed_at: None,
+        promoted_by_hand: false,
         removal: false,
         end_held: false,
         thawed: 0,

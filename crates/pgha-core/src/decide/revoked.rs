@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::elect::TARGET_MAX;
 use super::local::JobKind;
 use super::tell::former;
-use super::{Data, Decision, Input, Tree, begin, refuse_data, start_standby};
+use super::{Action, Data, Decision, Input, Tree, begin, refuse_data, start_standby};
 use crate::Reason;
 use crate::report::{MemberState, Role};
-use crate::state::Revoked;
+use crate::state::{Fitness, Revoked};
 
 /// A fenced primary waits this long for the decision before it starts as a standby: a restart in
 /// place would have to stop that first. Both waits begin with the Revoke, so this one has to be longer
@@ -66,7 +66,27 @@ pub(super) fn settle(input: &Input<'_>, decision: &mut Decision) {
         if input.local.probe.is_none() {
             return decision.is(Role::None, MemberState::Starting, Reason::Starting);
         }
-        begin(input, JobKind::Settle, decision);
+        return begin(input, JobKind::Settle, decision);
+    }
+    leave_unfollowed(input, decision);
+}
+
+/// What cannot lead is followed by nobody. A receiver of whoever still takes this member for the primary
+/// would come back as soon as PostgreSQL listens, and go over to the timeline of a promotion by hand:
+/// then nobody is left who can prove what he has. Without its slot it cannot attach.
+pub(super) fn leave_unfollowed(input: &Input<'_>, decision: &mut Decision) {
+    let settled = input.local.settled.as_ref();
+    let fitness = settled.map(|position| input.state.fitness(&input.me.name, position));
+    if fitness.is_some_and(|fitness| fitness != Fitness::OnLine) {
+        drop_slots(input, decision);
+    }
+}
+
+/// The slots of a primary of the past: nobody may read them again, and they keep WAL for as long as they are.
+pub(super) fn drop_slots(input: &Input<'_>, decision: &mut Decision) {
+    let probe = input.local.probe.as_ref();
+    if probe.is_some_and(|probe| !probe.slots.is_empty()) {
+        decision.act(Action::KeepSlots(Vec::new()));
     }
 }
 

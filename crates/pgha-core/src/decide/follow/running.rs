@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::facts::{is_cut_off, journaled, judge, may_rewind, never_gets_consistent, wanted};
 use crate::Reason;
 use crate::decide::local::{JobKind, StopMode};
-use crate::decide::revoked::settle;
+use crate::decide::revoked::{drop_slots, leave_unfollowed, settle};
 use crate::decide::{Action, Decision, Input, Probe, begin, stop};
 use crate::lineage::Verdict;
 use crate::report::{MemberState, Role};
@@ -36,6 +36,7 @@ pub(super) fn running(input: &Input<'_>, record: &PrimaryRecord, decision: &mut 
     else {
         return settle(input, decision);
     };
+    leave_unfollowed(input, decision);
     let verdict = judge(input, record, position);
     if !input.raft.quorum {
         // Reads are sent to whoever is fenced for want of a quorum, and not to what has left the line.
@@ -80,14 +81,6 @@ pub(super) fn running(input: &Input<'_>, record: &PrimaryRecord, decision: &mut 
         Verdict::Diverged { .. } | Verdict::Impostor { .. } => {
             decision.is(Role::Replica, MemberState::Fenced, Reason::Diverged);
         }
-    }
-}
-
-/// The slots of a primary of the past: nobody reads them again, and they keep WAL for as long as they are.
-fn drop_slots(input: &Input<'_>, decision: &mut Decision) {
-    let probe = input.local.probe.as_ref();
-    if probe.is_some_and(|probe| !probe.slots.is_empty()) {
-        decision.act(Action::KeepSlots(Vec::new()));
     }
 }
 

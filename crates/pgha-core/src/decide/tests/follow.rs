@@ -239,6 +239,26 @@ fn a_replica_drops_the_slots_of_the_time_when_it_was_primary() {
     assert_eq!(scene.decide().actions, [Action::KeepSlots(Vec::new())]);
 }
 
+/// Whoever still takes it for the primary would attach, and go over to that timeline too.
+#[test]
+fn nobody_attaches_to_what_was_promoted_by_hand() {
+    for (timeline, dropped) in [(1, false), (2, true)] {
+        let mut scene = Scene::new();
+        scene.me.name = name(2);
+        scene.me.nonce = Nonce(20);
+        scene.raft.leads = false;
+        scene.settled(at(timeline, 0x1000, &[]));
+        let probe = scene.local.probe.get_or_insert_default();
+        probe.slots = vec![SlotReport {
+            name: slot_name(TimelineId(1), &name(1)),
+            restart_lsn: None,
+            lost: false,
+        }];
+        let drops = scene.decide().actions == [Action::KeepSlots(Vec::new())];
+        assert_eq!(drops, dropped, "on timeline {timeline}");
+    }
+}
+
 /// PostgreSQL pauses the replay, and goes on only where it is started anew with higher settings.
 #[test]
 fn a_replica_whose_settings_are_too_low_for_the_primary_is_restarted() {
