@@ -6,6 +6,7 @@ mod execute;
 mod observe;
 mod publish;
 mod routes;
+mod say;
 mod secrets;
 mod take_over;
 #[cfg(test)]
@@ -239,35 +240,6 @@ impl Agent {
         let found = why.detail.take();
         let found = found.map_or_else(String::new, |found| format!(": {found}"));
         why.detail = Some(format!("postgres.data_dir = {path}{found}"));
-    }
-
-    /// Logs what changed, once.
-    fn say(&mut self, decision: &Decision) {
-        let why = &decision.why;
-        let told = self.seen.why.as_ref().is_some_and(|before| {
-            (
-                before.role,
-                before.state,
-                before.reason,
-                before.cluster.as_ref().map(|c| c.0),
-            ) == (
-                why.role,
-                why.state,
-                why.reason,
-                why.cluster.as_ref().map(|c| c.0),
-            )
-        });
-        if told {
-            return;
-        }
-        let reason = why.reason.map_or("", pgha_core::Reason::sentence);
-        let cluster = why.cluster.as_ref().map_or("", |(_, text)| text);
-        let epoch = self.state.borrow().state.epoch;
-        tracing::info!(
-            %epoch, role = %why.role, state = %why.state, reason,
-            detail = why.detail.as_deref().unwrap_or(""), cluster, "this member"
-        );
-        self.seen.why = Some(why.clone());
     }
 
     async fn sleep(&mut self, until: Mono) {

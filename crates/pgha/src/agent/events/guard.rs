@@ -37,7 +37,15 @@ impl Agent {
             }
             guard::Event::StoodDown { .. } => {}
             guard::Event::PostmasterExited { pid, status, .. } => {
-                tracing::info!(pid, ?status, "PostgreSQL ended");
+                if self.local.stopping.is_some() {
+                    tracing::info!(pid, ?status, "PostgreSQL ended");
+                } else {
+                    tracing::warn!(
+                        pid,
+                        ?status,
+                        "PostgreSQL ended without an order of the sidecar"
+                    );
+                }
             }
             guard::Event::Refused { order, why } => {
                 tracing::error!(order, %why, "the guard refused an order");
