@@ -5,7 +5,7 @@ use serde::Serialize;
 /// Fewer acknowledgements prove nothing.
 const ACKNOWLEDGED_MIN: usize = 100;
 /// Fewer operations on registers explain themselves in some order, whatever is wrong.
-const JUDGED_MIN: usize = 200;
+const JUDGED_MIN: usize = 100;
 
 /// The judgement of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -166,7 +166,7 @@ mod tests {
             |o| o.evidence.direct = 0,
             |o| o.evidence.gates = 0,
             |o| o.evidence.operations = 0,
-            |o| o.operations = 199,
+            |o| o.operations = 99,
             |o| o.left_out = 1001,
             |o| o.unjudged = vec!["too long".to_owned()],
         ];
