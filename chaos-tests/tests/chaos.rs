@@ -12,7 +12,7 @@ const SEED: u64 = 1;
 /// On a machine that is busy with other tests.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// One cluster through one round of each: the one that strikes the primary, where a kind has that.
+/// One cluster through one round of each. The first of a kind strikes the primary, where it may strike anybody.
 async fn endure(test: &str, kinds: &[Kind]) -> anyhow::Result<()> {
     let drawn = |(at, kind): (usize, &Kind)| {
         let before = kinds[..at].iter().filter(|other| *other == kind);

@@ -4,6 +4,8 @@
 //! independently take the same one with byte-identical files, so numbers are assigned by the
 //! cluster, and all between are blocked by empty files before the promotion.
 
+mod departures;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use std::path::{Path, PathBuf};
 use pgha_core::{Lsn, TimelineId};
 
 use crate::files::{At, FileError, read_if_present, sync_directory};
+
+pub use departures::departures;
 
 /// Most files that one promotion may have to write. A larger gap is a mistake of the caller, and
 /// must not fill the disk.

@@ -86,7 +86,8 @@ impl World {
             return;
         }
         let data = self.nodes[node].disk.data.as_ref();
-        let end = data.and_then(|data| data.wal.get(index)).map(|r| r.end);
+        let record = data.and_then(|data| data.wal.get(index));
+        let end = record.filter(|r| r.chain == chain).map(|r| r.end);
         if end.is_none_or(|end| !self.is_let_go(node, end)) {
             let ended = self.nodes[node].postgres.as_ref().map(|p| p.id) != Some(session.postgres);
             if !ended {

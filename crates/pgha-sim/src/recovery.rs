@@ -2,6 +2,7 @@
 
 use pgha_core::journal::Cause;
 use pgha_core::report::MemberState;
+use pgha_core::state::Fitness;
 use pgha_core::{Command, MemberKind, Reason, Settings};
 
 use crate::check::Failure;
@@ -74,9 +75,16 @@ impl World {
 
     /// All other data is gone, and what is left cannot prove what it is: an operator has to look at it.
     fn only_promoted_by_hand(&self) -> bool {
-        let data = |n: &&Node| n.disk.data.is_some() && !n.disk.marker;
-        let mut left = self.nodes.iter().filter(data).peekable();
-        left.peek().is_some() && left.all(|n| n.promoted_by_hand)
+        let data = |n: &Node| n.disk.data.clone().filter(|_| !n.disk.marker);
+        let left = self.nodes.iter().filter_map(|n| Some((n, data(n)?)));
+        let mut left = left.peekable();
+        // Copied since from somebody who could prove it, it is as good as any.
+        let unfit = |n: &Node, position| {
+            let fitness = self.truth.fitness(&n.name, &position);
+            matches!(fitness, Fitness::Unfit { .. })
+        };
+        left.peek().is_some()
+            && left.all(|(n, data)| n.promoted_by_hand && unfit(n, data.position()))
     }
 
     pub(crate) fn incomplete(&self) -> Option<String> {

@@ -4,7 +4,7 @@
 
 use pgha_core::journal::JournalEntry;
 use pgha_core::sync::{InForce, Method, SyncReport, SyncSet, Walsender, may_promote, released_by};
-use pgha_core::{Lsn, MemberName};
+use pgha_core::{Lsn, MemberName, StartKind};
 
 use crate::check::Failure;
 use crate::mutant::Mutant;
@@ -77,10 +77,17 @@ impl World {
             })
             .collect();
         let in_force = InForce::settled(set.clone());
-        if may_promote(&in_force, &reports, candidate).is_err() {
-            return self.count("promotion that the synchronous rule refuses");
+        let asks_standbys = !reports.iter().any(|report| report.former_primary);
+        let refused = may_promote(&in_force, &reports, candidate).is_err();
+        if entry.kind == Some(StartKind::Promotion) && asks_standbys {
+            self.count(match refused {
+                true => "promotion that the synchronous rule refuses",
+                false => "promotion that the synchronous rule allows",
+            });
         }
-        self.count("promotion that the synchronous rule allows");
+        if refused {
+            return;
+        }
         if lost > 0 {
             let epoch = entry.epoch;
             self.fail(Failure::SynchronousLoss { epoch, lost });

@@ -71,9 +71,10 @@ pub(super) fn settle(input: &Input<'_>, decision: &mut Decision) {
     leave_unfollowed(input, decision);
 }
 
-/// What cannot lead is followed by nobody. A receiver of whoever still takes this member for the primary
-/// would come back as soon as PostgreSQL listens, and go over to the timeline of a promotion by hand:
-/// then nobody is left who can prove what he has. Without its slot it cannot attach.
+/// What cannot lead, having left the line or been promoted by hand, is followed by nobody. A receiver of
+/// whoever still takes this member for the primary would leave the line as well, and after a promotion by
+/// hand nobody might be left who can prove what he has. Without its slot it cannot attach; before this is
+/// known here, it can.
 pub(super) fn leave_unfollowed(input: &Input<'_>, decision: &mut Decision) {
     let settled = input.local.settled.as_ref();
     let fitness = settled.map(|position| input.state.fitness(&input.me.name, position));

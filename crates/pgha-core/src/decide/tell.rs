@@ -1,5 +1,7 @@
 //! What a member tells the others, from the same facts that it decides from.
 
+use std::collections::BTreeMap;
+
 use super::input::step;
 use super::{Data, Input, JobKind, Tree, Why, is_mine};
 use crate::command::Opened;
@@ -169,10 +171,7 @@ fn line_until(input: &Input<'_>, timeline: TimelineId, end: Lsn) -> Position {
         timeline,
         end,
         fork_ids: path.iter().filter_map(|(t, _)| fork_id(*t)).collect(),
-        left: path
-            .iter()
-            .filter_map(|(t, end)| Some((*t, (*end)?)))
-            .collect(),
+        left: BTreeMap::new(),
     }
 }
 

@@ -16,8 +16,9 @@ pub struct Position {
     pub end: Lsn,
     /// Fork ids found in the database.
     pub fork_ids: BTreeMap<TimelineId, ForkId>,
-    /// Where it left each earlier timeline, by its own history file. Empty where it never left one,
-    /// or where the file is gone.
+    /// Where it left each earlier timeline, by its own history file. Empty where it never left one, and
+    /// in what others report: only the member itself tells what it gives up.
+    #[serde(skip)]
     pub left: BTreeMap<TimelineId, Lsn>,
 }
 

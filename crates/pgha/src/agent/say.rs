@@ -1,6 +1,7 @@
 //! What the log has of a decision.
 
-use pgha_core::decide::Decision;
+use pgha_core::Reason;
+use pgha_core::decide::{Decision, Why};
 use pgha_core::report::MemberState;
 
 use super::Agent;
@@ -25,7 +26,7 @@ impl Agent {
         if told {
             return;
         }
-        let reason = why.reason.map_or("", pgha_core::Reason::sentence);
+        let reason = why.reason.map_or("", Reason::sentence);
         let cluster = why.cluster.as_ref().map_or("", |(_, text)| text);
         let epoch = self.state.borrow().state.epoch;
         macro_rules! say {
@@ -36,13 +37,34 @@ impl Agent {
                 )
             };
         }
-        match why.state {
-            MemberState::Failed => say!(error),
-            MemberState::Fenced => say!(warn),
-            // Nobody is primary: whoever reads only warnings has to find that.
-            _ if why.cluster.is_some() => say!(warn),
-            _ => say!(info),
+        if why.state == MemberState::Failed {
+            say!(error);
+        } else if why.reason.is_some_and(is_trouble) || nobody_is_primary(why) {
+            say!(warn);
+        } else {
+            say!(info);
         }
         self.seen.why = Some(why.clone());
     }
+}
+
+/// What whoever reads only warnings has to find. The steps of an ordinary failover are none.
+const fn is_trouble(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::LeaseLost
+            | Reason::Superseded
+            | Reason::NoQuorum
+            | Reason::ManualPromotion
+            | Reason::Diverged
+            | Reason::SettingsTooLow
+            | Reason::DataMissing
+            | Reason::JobFailed
+            | Reason::StartFailed
+    )
+}
+
+fn nobody_is_primary(why: &Why) -> bool {
+    let reason = why.cluster.as_ref().map(|(reason, _)| *reason);
+    reason.is_some_and(|reason| reason != Reason::Promoting && reason != Reason::Initializing)
 }

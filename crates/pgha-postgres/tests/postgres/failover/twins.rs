@@ -36,6 +36,10 @@ fn twins_are_told_apart() {
             std::fs::read(timeline::history_path(&node.layout.data_dir, two)).unwrap()
         };
         assert_eq!(history(&b), history(&c));
+        let left = timeline::departures(&b.layout.data_dir, two);
+        let read = timeline::read_history(&b.layout.data_dir, two).unwrap();
+        assert_eq!(left, read.iter().map(|a| (a.timeline, a.switch)).collect());
+        assert_eq!(left.len(), 1);
         on_b.create_fork_row(two, &"of-b".into(), LIMIT)
             .await
             .unwrap();

@@ -7,11 +7,9 @@ use std::time::Duration;
 use anyhow::bail;
 use pgha_core::decide::JobDone;
 use pgha_core::lineage::Position;
-use pgha_core::{Lsn, TimelineId};
 use pgha_guard::clock;
-use pgha_postgres::Session;
 use pgha_postgres::session::EndOfWal;
-use pgha_postgres::timeline::{self, TimelineError};
+use pgha_postgres::{Session, timeline};
 
 use crate::server::{STATEMENT_MAX, Worker};
 
@@ -80,17 +78,6 @@ async fn position(session: &mut Session, data_dir: &Path) -> anyhow::Result<Posi
         timeline: probe.0,
         end: probe.1,
         fork_ids,
-        left: left(data_dir, probe.0)?,
+        left: timeline::departures(data_dir, probe.0),
     })
-}
-
-/// Where the data left its earlier timelines. `initdb`'s has no file, and a file that was removed
-/// speaks against nobody.
-fn left(data_dir: &Path, timeline: TimelineId) -> anyhow::Result<BTreeMap<TimelineId, Lsn>> {
-    let ancestors = match timeline::read_history(data_dir, timeline) {
-        Err(TimelineError::NoHistory { .. }) => Vec::new(),
-        read => read?,
-    };
-    let left = ancestors.into_iter();
-    Ok(left.map(|a| (a.timeline, a.switch)).collect())
 }
