@@ -60,8 +60,11 @@ async fn three_members_in_reverse_order_with_one_late() -> anyhow::Result<()> {
     let mut cluster = Cluster::prepare(ClusterOptions::new(3))?;
     cluster.members[2].start()?;
     waits_for(&cluster, "n3", "n1").await?;
+    refused_before_there_is_a_cluster(&cluster, "n3").await?;
     cluster.members[1].start()?;
     waits_for(&cluster, "n2", "n1").await?;
+    let early = cluster.read_write("n2")?;
+    let early = tokio::spawn(async move { early.connect(FORMED_WITHIN).await.map(drop) });
     for member in &cluster.members {
         let there = member.postgres_directory().join("PG_VERSION").exists();
         assert!(
@@ -71,11 +74,22 @@ async fn three_members_in_reverse_order_with_one_late() -> anyhow::Result<()> {
         );
     }
     cluster.members[0].start()?;
+    early.await?.context("held until there is a primary")?;
     cluster.wait_healthy(FORMED_WITHIN).await?;
     writes_arrive_everywhere(&cluster).await?;
     the_account_is_superuser_on_the_socket(&cluster)?;
     the_secret_is_nowhere(&cluster)?;
     cluster.finish();
+    Ok(())
+}
+
+/// A client is held, and not for ever.
+async fn refused_before_there_is_a_cluster(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
+    for port in [cluster.read_write(name)?, cluster.read_only(name)?] {
+        let refusal = port.connect(ENDED_WITHIN).await.err();
+        let refusal = refusal.context("served by nobody")?;
+        anyhow::ensure!(refusal.code() == Some("57P03"), "{refusal}");
+    }
     Ok(())
 }
 

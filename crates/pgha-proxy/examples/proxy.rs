@@ -29,10 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(workers) = rest.first() {
         limits.workers = workers.parse()?;
     }
-    let config = PortsConfig {
-        cluster: ClusterTag::of(&ClusterId::from("bench")),
-        limits,
-    };
+    let config = PortsConfig { limits };
     let ports = Ports::bind(listen.parse()?, "127.0.0.1:0".parse()?, config)?;
     let postgres = postgres.parse()?;
     let (_routes_writer, routes) = watch::channel(Arc::new(Routes {
@@ -71,6 +68,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         gate,
         admission,
         routes,
+        cluster: Arc::new(ClusterTag::of(&ClusterId::from("bench")).into()),
     };
     ports.run(wiring, CancellationToken::new()).await?;
     Ok(())

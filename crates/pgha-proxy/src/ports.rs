@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -68,8 +68,6 @@ pub enum RunError {
 /// What does not change while the ports run.
 #[derive(Clone, Debug)]
 pub struct PortsConfig {
-    /// Which cluster forwarded connections must come from.
-    pub cluster: ClusterTag,
     /// The limits.
     pub limits: Limits,
 }
@@ -82,6 +80,9 @@ pub struct Wiring {
     pub admission: Arc<ReadOnlyAdmission>,
     /// Where connections go.
     pub routes: watch::Receiver<Arc<Routes>>,
+    /// Which cluster forwarded connections must come from. Whoever forms or joins one learns it while the
+    /// ports run, and until then nothing is forwarded, nor taken from another member.
+    pub cluster: Arc<OnceLock<ClusterTag>>,
 }
 
 /// Both ports, bound.
@@ -106,12 +107,6 @@ impl Ports {
             config,
             stats,
         })
-    }
-
-    /// The same ports for that cluster: whoever joins one learns its id after the ports are bound.
-    pub fn of_cluster(mut self, cluster: ClusterTag) -> Self {
-        self.config.cluster = cluster;
-        self
     }
 
     /// The address of the read-write port, with the port the kernel chose if it was zero.
@@ -140,7 +135,7 @@ impl Ports {
             wiring.gate,
             wiring.admission,
             wiring.routes,
-            self.config.cluster,
+            wiring.cluster,
             limits,
             self.stats,
         ));

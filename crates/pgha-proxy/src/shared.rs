@@ -1,7 +1,7 @@
 //! What every connection of both ports sees.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pgha_core::Epoch;
 use tokio::sync::{Notify, watch};
@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate>,
     pub(crate) admission: Arc<ReadOnlyAdmission>,
     pub(crate) routes: watch::Receiver<Arc<Routes>>,
-    pub(crate) cluster: ClusterTag,
+    pub(crate) cluster: Arc<OnceLock<ClusterTag>>,
     pub(crate) limits: Limits,
     pub(crate) stats: Arc<Stats>,
     pub(crate) resolver: Resolver,
@@ -44,7 +44,7 @@ impl Shared {
         gate: Arc<Gate>,
         admission: Arc<ReadOnlyAdmission>,
         routes: watch::Receiver<Arc<Routes>>,
-        cluster: ClusterTag,
+        cluster: Arc<OnceLock<ClusterTag>>,
         limits: Limits,
         stats: Arc<Stats>,
     ) -> Self {

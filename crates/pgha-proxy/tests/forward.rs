@@ -71,6 +71,31 @@ async fn only_the_very_epoch_and_cluster_is_served() {
     rig.stop().await;
 }
 
+/// Which cluster it belongs to is learned while the ports run.
+#[tokio::test]
+async fn nothing_is_forwarded_before_there_is_a_cluster() {
+    let (early, cluster) = Rig::start_early();
+    let server = Server::start(Manners::Normal).await;
+    early.serve(5, server.address);
+    introduced(&early, preamble(5)).await.closed().await;
+    let other = Rig::start();
+    other.serve(5, server.address);
+    let (sender, of_sender) = Rig::start_early();
+    sender.forward(5, other.read_write);
+    let mut held = Client::connect(sender.read_write).await;
+    held.send(&startup()).await;
+    sender.held(1).await;
+    assert_eq!(server.connections(), 0);
+    cluster.set(tag()).unwrap();
+    introduced(&early, preamble(5)).await.logged_in().await;
+    of_sender.set(tag()).unwrap();
+    sender.forward(5, other.read_write);
+    held.logged_in().await;
+    for rig in [early, other, sender] {
+        rig.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn a_primary_that_knows_a_higher_epoch_refuses_its_own() {
     let rig = Rig::start();

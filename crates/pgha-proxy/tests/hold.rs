@@ -289,7 +289,6 @@ async fn a_taken_port_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let config = pgha_proxy::PortsConfig {
-        cluster: common::tag(),
         limits: pgha_proxy::Limits::default(),
     };
     let any = "127.0.0.1:0".parse().unwrap();

@@ -96,7 +96,8 @@ impl World {
 
     /// When a PostgreSQL accepts connections: whether a restart, a clone or a rewind cost it anything.
     pub(crate) fn check_synchronous(&mut self, node: usize) {
-        let all = self.waits_for_all();
+        // That switch is there to prove the judgement of openings, which this would forestall.
+        let all = self.waits_for_all() && !self.is(Mutant::LetGoByOne);
         let n = &self.nodes[node];
         let Some(data) = n.disk.data.as_ref().filter(|_| all) else {
             return;

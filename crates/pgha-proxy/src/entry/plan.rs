@@ -69,7 +69,8 @@ pub(super) fn forwarded(
     said: &Preamble,
     packet: FirstPacket,
 ) -> Option<Candidate> {
-    if said.cluster != shared.cluster || said.kind != port.forward_kind() || shared.is_stopping() {
+    let same_cluster = shared.cluster.get() == Some(&said.cluster);
+    if !same_cluster || said.kind != port.forward_kind() || shared.is_stopping() {
         return None;
     }
     let routes = shared.routes();
@@ -147,7 +148,7 @@ fn replica(shared: &Shared, routes: &Routes, target: &ReadOnlyTarget) -> Option<
             (Address::Postgres(*postgres), shared.admission.enter()?)
         }
         ReadOnlyAddress::Remote { address } => {
-            let preamble = preamble(shared, routes, ForwardKind::ReadOnly);
+            let preamble = preamble(shared, routes, ForwardKind::ReadOnly)?;
             let address = Address::Sidecar {
                 address: address.clone(),
                 preamble,
@@ -186,6 +187,7 @@ fn primary(
             let preamble = Preamble {
                 epoch: *epoch,
                 ..preamble(shared, routes, ForwardKind::ReadWrite)
+                    .ok_or("this member does not belong to a cluster yet")?
             };
             let address = Address::Sidecar {
                 address: address.clone(),
@@ -219,10 +221,10 @@ fn local_primary(postgres: SocketAddr, pass: Pass) -> Candidate {
     }
 }
 
-fn preamble(shared: &Shared, routes: &Routes, kind: ForwardKind) -> Preamble {
-    Preamble {
+fn preamble(shared: &Shared, routes: &Routes, kind: ForwardKind) -> Option<Preamble> {
+    Some(Preamble {
         epoch: routes.epoch,
         kind,
-        cluster: shared.cluster,
-    }
+        cluster: *shared.cluster.get()?,
+    })
 }

@@ -8,8 +8,8 @@ mod server;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pgha_core::gate::GateSetting;
@@ -103,22 +103,24 @@ impl Rig {
         Self::with_limits(|_| {})
     }
 
+    /// Of a member that belongs to no cluster yet.
+    pub(crate) fn start_early() -> (Self, Arc<OnceLock<ClusterTag>>) {
+        let cluster = Arc::default();
+        (Self::start_in(Arc::clone(&cluster), |_| {}), cluster)
+    }
+
     pub(crate) fn with_limits(change: impl FnOnce(&mut Limits)) -> Self {
+        Self::start_in(Arc::new(OnceLock::from(tag())), change)
+    }
+
+    fn start_in(cluster: Arc<OnceLock<ClusterTag>>, change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits {
             workers: 2,
             ..Limits::default()
         };
         change(&mut limits);
         let any = "127.0.0.1:0".parse().unwrap();
-        let ports = Ports::bind(
-            any,
-            any,
-            PortsConfig {
-                cluster: tag(),
-                limits,
-            },
-        )
-        .unwrap();
+        let ports = Ports::bind(any, any, PortsConfig { limits }).unwrap();
         let clock = Arc::new(TestClock(AtomicU64::new(1000)));
         let gate = Arc::new(Gate::with_clock(clock.clone()));
         let admission = Arc::new(ReadOnlyAdmission::new());
@@ -128,6 +130,7 @@ impl Rig {
             gate: gate.clone(),
             admission: admission.clone(),
             routes: receiver,
+            cluster,
         };
         Self {
             read_write: ports.read_write_address().unwrap(),

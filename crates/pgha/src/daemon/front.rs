@@ -5,10 +5,11 @@ use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
 
 use pgha_core::Reason;
-use pgha_proxy::{Gate, Ports};
+use pgha_proxy::Gate;
 use pgha_raft::RaftService;
 use tokio::sync::watch;
 
+use super::clients::Clients;
 use super::ports::Bound;
 use crate::config::Config;
 use crate::formation::Formation;
@@ -24,18 +25,19 @@ pub(super) struct Front {
     pub(super) lease: LeaseSlot,
     pub(super) gate: Arc<Gate>,
     pub(super) holder: Arc<HolderShared>,
-    /// Nobody is accepted here yet.
-    pub(super) ports: Ports,
+    pub(super) clients: Clients,
 }
 
 impl Front {
-    /// Answers gRPC and HTTP.
+    /// Answers gRPC, HTTP and, as far as that goes, clients of PostgreSQL.
     pub(super) fn open(
         config: &Arc<Config>,
         formation: &Arc<Formation>,
         bound: Bound,
         waiting: watch::Receiver<(Reason, String)>,
     ) -> anyhow::Result<Self> {
+        let gate = Arc::new(Gate::new());
+        let stats = bound.ports.stats();
         let front = Self {
             shared: Shared {
                 config: Arc::clone(config),
@@ -45,9 +47,9 @@ impl Front {
             },
             raft: RaftService::new(),
             lease: LeaseSlot::default(),
-            gate: Arc::new(Gate::new()),
+            clients: Clients::admit(bound.ports, &gate),
+            gate,
             holder: Arc::new(HolderShared::new()),
-            ports: bound.ports,
         };
         let services = grpc::Services {
             raft: front.raft.clone(),
@@ -60,7 +62,7 @@ impl Front {
             shared: front.shared.clone(),
             gate: Arc::clone(&front.gate),
             holder: Arc::clone(&front.holder),
-            stats: front.ports.stats(),
+            stats,
         };
         serve_http(bound.http, health)?;
         Ok(front)

@@ -31,7 +31,6 @@ use crate::wake::Wake;
 use crate::written::OwnStore;
 use assemble::{Links, assemble};
 use claim::Claimed;
-use clients::Clients;
 use front::Front;
 use group::Group;
 use lease::Lease;
@@ -90,7 +89,10 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     );
     let outcome = tokio::select! {
         outcome = formation.run(&waiting) => outcome?,
-        () = end::ended(shutdown.clone()) => return Ok(()),
+        () = end::ended(shutdown.clone()) => {
+            front.clients.dismiss().await;
+            return Ok(());
+        }
     };
     let entry = match outcome {
         Outcome::Member(entry) => entry,
@@ -128,7 +130,8 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         lease.holder.clone(),
         process.config.raft_dir(),
     ));
-    let clients = Clients::admit(front.ports, &front.gate, &group.binding.cluster_id);
+    let clients = front.clients;
+    clients.belong_to(&group.binding.cluster_id);
     let agent = assemble(
         &process,
         &front.shared,

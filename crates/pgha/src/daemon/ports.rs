@@ -2,8 +2,7 @@
 
 use std::net::TcpListener;
 
-use pgha_core::ClusterId;
-use pgha_proxy::{ClusterTag, Limits, Ports, PortsConfig};
+use pgha_proxy::{Limits, Ports, PortsConfig};
 
 use crate::config::Config;
 use crate::rundir;
@@ -18,10 +17,7 @@ pub(super) struct Bound {
 impl Bound {
     pub(super) fn bind(config: &Config) -> anyhow::Result<Self> {
         let listeners = &config.listeners;
-        // Nobody is accepted before the cluster is known, so that no forwarded connection is
-        // checked against this empty one.
         let ports_config = PortsConfig {
-            cluster: ClusterTag::of(&ClusterId::default()),
             limits: Limits::default(),
         };
         Ok(Self {
