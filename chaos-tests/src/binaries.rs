@@ -88,11 +88,19 @@ fn refuse_stale(program: &Path) -> anyhow::Result<()> {
         let newer = modified(Path::new(source)).map_or(true, |changed| changed > built);
         anyhow::ensure!(
             !newer,
-            "{} is older than {source}: run `make build`",
-            program.display()
+            "{} is older than {}: run `make build`",
+            in_project(program).display(),
+            in_project(Path::new(source)).display()
         );
     }
     Ok(())
+}
+
+/// As seen from the project's folder: the message is kept in results, which others read elsewhere.
+fn in_project(path: &Path) -> &Path {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    root.and_then(|root| path.strip_prefix(root).ok())
+        .unwrap_or(path)
 }
 
 /// The prerequisites of a make rule as cargo writes it: `target: source source`.

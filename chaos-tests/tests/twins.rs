@@ -136,6 +136,12 @@ async fn ends_as_one(cluster: &Cluster, rows: i64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All but that one.
+fn others(cluster: &Cluster, one: &str) -> Vec<String> {
+    let names = cluster.names().into_iter();
+    names.filter(|name| name != one).collect()
+}
+
 /// The other member of three.
 fn third(cluster: &Cluster, one: &str, other: &str) -> anyhow::Result<String> {
     let mut names = cluster.names().into_iter();
@@ -151,11 +157,7 @@ async fn a_double_failover_makes_no_twins() -> anyhow::Result<()> {
     }
     let mut cluster = cluster().await?;
     let first = cluster.primary().await?;
-    let others: Vec<String> = cluster
-        .names()
-        .into_iter()
-        .filter(|n| *n != first)
-        .collect();
+    let others = others(&cluster, &first);
     // Both can take over from the first, neither gets anything from the other.
     cut_streams(&cluster, &[(&others[0], &others[1])])?;
     cluster.member_mut(&first)?.kill(Part::Node)?;
@@ -186,11 +188,7 @@ async fn a_frozen_history_is_not_followed() -> anyhow::Result<()> {
     }
     let mut cluster = cluster().await?;
     let first = cluster.primary().await?;
-    let others: Vec<String> = cluster
-        .names()
-        .into_iter()
-        .filter(|n| *n != first)
-        .collect();
+    let others = others(&cluster, &first);
     let (twin, behind) = (others[0].clone(), others[1].clone());
     // Only the twin receives the rows, so it is promoted, from further on than the other ever was.
     cut_streams(&cluster, &[(&first, &behind), (&twin, &behind)])?;
@@ -232,11 +230,7 @@ async fn a_promotion_by_hand_hides_no_tail() -> anyhow::Result<()> {
     }
     let cluster = cluster().await?;
     let first = cluster.primary().await?;
-    let others: Vec<String> = cluster
-        .names()
-        .into_iter()
-        .filter(|n| *n != first)
-        .collect();
+    let others = others(&cluster, &first);
     cut_streams(&cluster, &[(&first, &others[0]), (&first, &others[1])])?;
     let row = write_private(&cluster, &first).await?;
     let network = cluster.network.as_ref().context("no namespaces")?;
