@@ -62,6 +62,8 @@ pub struct Local {
     pub grant: LocalGrant,
     /// What was given up by the last rewind or clone.
     pub lost: Option<(Epoch, LostRange)>,
+    /// Pages of its WAL. 0 where nothing is told in pages.
+    pub wal_page_bytes: u64,
     /// This process was asked to stop.
     pub shutting_down: bool,
 }

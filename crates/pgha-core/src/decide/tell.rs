@@ -64,15 +64,19 @@ pub fn report(input: &Input<'_>, why: &Why) -> Option<MemberReport> {
 
 /// The first of what the journal does not have yet.
 fn lost(input: &Input<'_>) -> Option<(Epoch, LostRange)> {
-    let known = input.local.lost.filter(|lost| !told(input, lost));
-    untold(input).or(known)
+    let known = || Some(to_the_page(input, input.local.lost?));
+    untold(input).or_else(|| known().filter(|lost| !told(input, lost)))
 }
 
 /// What the journal does not have yet of what only this member knows, and knows from data that it is
 /// about to give up.
 pub(super) fn untold(input: &Input<'_>) -> Option<(Epoch, LostRange)> {
     let all = [about_to_be_lost(input), lost_with_data(input)];
-    all.into_iter().flatten().find(|lost| !told(input, lost))
+    let mut all = all
+        .into_iter()
+        .flatten()
+        .map(|lost| to_the_page(input, lost));
+    all.find(|lost| !told(input, lost))
 }
 
 fn told(input: &Input<'_>, (epoch, range): &(Epoch, LostRange)) -> bool {
@@ -93,6 +97,17 @@ fn lost_with_data(input: &Input<'_>) -> Option<(Epoch, LostRange)> {
     let (timeline, end) = input.local.gone?;
     let position = line_until(input, timeline, end);
     input.state.lineage.given_up(&position, record.timeline)
+}
+
+/// A server flushes whole pages, so the position that it told last may be further than its last whole
+/// record: in the middle of one that nobody finds again.
+fn to_the_page(input: &Input<'_>, (epoch, range): (Epoch, LostRange)) -> (Epoch, LostRange) {
+    let page = input.local.wal_page_bytes;
+    let to = match range.to.0.checked_next_multiple_of(page) {
+        Some(end) => Lsn(end),
+        None => range.to,
+    };
+    (epoch, LostRange { to, ..range })
 }
 
 /// This member's answer to the current Revoke, once it can give one: the new epoch is on disk and

@@ -21,6 +21,22 @@ impl Quorums {
         Self(unique)
     }
 
+    /// Whom a holder has to ask, of the memberships that its node has: the newest that it stored, committed or
+    /// not (Raft, section 6), the one before that, and the one that it has applied. Where it has not
+    /// applied the newest, `settled` is false: what it has applied may be far behind what is committed, and
+    /// the one before the newest, which is committed for certain, counts as well. More halves are only
+    /// stricter.
+    pub fn to_ask<'a>(
+        settled: bool,
+        before: impl IntoIterator<Item = &'a BTreeSet<RaftId>>,
+        applied: impl IntoIterator<Item = &'a BTreeSet<RaftId>>,
+        newest: impl IntoIterator<Item = &'a BTreeSet<RaftId>>,
+    ) -> Self {
+        let before = before.into_iter().filter(|_| !settled);
+        let sets = before.chain(applied).chain(newest);
+        Self::new(sets.cloned())
+    }
+
     /// Whether the voters change: there is more than one set.
     pub const fn are_changing(&self) -> bool {
         self.0.len() > 1
@@ -56,6 +72,27 @@ impl Quorums {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn until_the_newest_is_applied_the_one_before_it_has_to_agree_too() {
+        let sets =
+            [[1, 2, 3], [2, 3, 4], [3, 4, 5]].map(|set| vec![BTreeSet::from(set.map(RaftId))]);
+        let [applied, before, newest] = &sets;
+        let without_two = |id: RaftId| id.0 >= 4 || id.0 == 1 || id.0 == 3;
+        let unsettled = Quorums::to_ask(false, before, applied, newest);
+        assert!(unsettled.reached(without_two));
+        assert!(
+            !unsettled.reached(|id| [1, 3, 5].contains(&id.0)),
+            "of 2, 3, 4 only one"
+        );
+        assert!(
+            !unsettled.reached(|id| [3, 4, 5].contains(&id.0)),
+            "of 1, 2, 3 only one"
+        );
+        let settled = Quorums::to_ask(true, before, newest, newest);
+        assert!(settled.reached(|id| [4, 5].contains(&id.0)));
+        assert!(!settled.are_changing());
+    }
 
     #[test]
     fn a_joint_membership_needs_a_majority_of_each_half() {

@@ -17,11 +17,11 @@ fn quorums(ids: &[u64]) -> Quorums {
 struct Voters(BTreeMap<u64, Grantor<u64>>);
 
 impl Voters {
-    fn new(timing: LeaseTiming) -> Self {
+    fn new() -> Self {
         let grantor = || {
-            let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, Duration::ZERO);
+            let mut grantor =
+                Grantor::started(Epoch(1), None, Some(OLD), Mono::ZERO, Duration::ZERO);
             grantor.set_caught_up(Duration::ZERO);
-            grantor.set_membership(OLD, Mono::ZERO, timing.promise());
             grantor
         };
         Self((1..=4).map(|id| (id, grantor())).collect())
@@ -60,7 +60,7 @@ impl Voters {
 /// new holder ever did.
 fn change_of_voters(told: &[u64]) -> (Option<Mono>, bool) {
     let timing = LeaseTiming::from_millis(1500).expect("valid");
-    let mut voters = Voters::new(timing);
+    let mut voters = Voters::new();
     let mut old = Holder::new(Epoch(1), Nonce(1), timing, quorums(&[1, 2, 3]));
     let mut new = Holder::new(Epoch(2), Nonce(2), timing, quorums(&[1, 2, 4]));
     let (mut both, mut new_held) = (None, false);
@@ -102,9 +102,8 @@ fn who_acknowledges_a_membership_grants_by_no_older_one() {
 fn a_started_voter_waits_as_long_as_the_next_holder_has_read() {
     let [short, long] = [1500, 3000].map(|ms| LeaseTiming::from_millis(ms).expect("valid"));
     let grantor = |wait| {
-        let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, wait);
+        let mut grantor = Grantor::started(Epoch(1), None, Some(OLD), Mono::ZERO, wait);
         grantor.set_caught_up(wait);
-        grantor.set_membership(OLD, Mono::ZERO, wait);
         grantor
     };
     let mut grantors: BTreeMap<u64, Grantor<u64>> =
@@ -131,9 +130,8 @@ fn a_started_voter_waits_as_long_as_the_next_holder_has_read() {
         );
         old.granted(RaftId(id), send, begin);
     }
-    let mut started = Grantor::started(Epoch(1), None, begin, short.promise());
+    let mut started = Grantor::started(Epoch(1), None, Some(OLD), begin, short.promise());
     started.set_caught_up(short.promise());
-    started.set_membership(OLD, begin, short.promise());
     // The three who never promised, or have forgotten it, are asked by the holder of the next epoch.
     let late = Mono::from_millis(11_600);
     assert!(matches!(old.hold(late), Hold::Held(_)));

@@ -53,6 +53,23 @@ fn a_tail_is_told_and_kept_until_it_is_in_the_journal() {
     assert_eq!(begins(&scene.decide()), [rewind]);
 }
 
+/// As far as its server may have said that it had flushed.
+#[test]
+fn a_tail_is_told_to_the_end_of_its_page() {
+    let mut scene = diverged();
+    scene.local.wal_page_bytes = 0x2000;
+    let told = |scene: &Scene| scene.tells().lost.map(|(_, range)| (range.from, range.to));
+    assert_eq!(told(&scene), Some((Lsn(0x1000), Lsn(0x2000))));
+    scene.settled(at(1, 0x2000, &[]));
+    assert_eq!(told(&scene), Some((Lsn(0x1000), Lsn(0x2000))));
+    scene.settled(at(1, u64::MAX, &[]));
+    assert_eq!(told(&scene), Some((Lsn(0x1000), Lsn(u64::MAX))));
+    scene.settled(at(1, 0x1000, &[]));
+    assert_eq!(told(&scene), None, "nothing was beyond");
+    scene.local.gone = Some((TimelineId(1), Lsn(0x2008)));
+    assert_eq!(told(&scene), Some((Lsn(0x1000), Lsn(0x4000))));
+}
+
 /// Nobody can read it in the directory any more, and the clone says nothing of it.
 #[test]
 fn the_tail_of_removed_data_is_told_also_once_it_was_cloned_anew() {

@@ -38,10 +38,13 @@ pub struct Grantor<M> {
     quiet_from: Mono,
     caught_up: bool,
     membership: Option<M>,
+    /// All that comes before the effective membership has been read, epochs among it, since that is
+    /// effective here.
+    settled: bool,
     /// How far the holder of the newest epoch that was heard of came, as it said itself.
     told: Option<(Epoch, Lsn)>,
     /// What holders of epochs up to this one told may have been forgotten, unless [`Self::told`] is about
-    /// them: they were adopted before the start, or before the last change of the membership.
+    /// them: they were adopted before the start, or named before the last change of the membership.
     forgot: Epoch,
     /// Since when silence of the newest epoch counts, while nothing was received of it.
     epoch_known: Option<(Epoch, Mono)>,
@@ -50,8 +53,14 @@ pub struct Grantor<M> {
 impl<M: PartialEq + Clone> Grantor<M> {
     /// A grantor that has just started: it has forgotten its promises, so it makes none until the
     /// longest of them is over. How long that may be is known for certain only once it has caught up.
-    /// `told` is what it had been told, as far as that reached the disk.
-    pub fn started(adopted: Epoch, told: Option<(Epoch, Lsn)>, now: Mono, wait: Duration) -> Self {
+    /// `told` is what it had been told, as far as that reached the disk; `membership` is the one on disk.
+    pub fn started(
+        adopted: Epoch,
+        told: Option<(Epoch, Lsn)>,
+        membership: Option<M>,
+        now: Mono,
+        wait: Duration,
+    ) -> Self {
         Self {
             adopted,
             promise: None,
@@ -60,7 +69,8 @@ impl<M: PartialEq + Clone> Grantor<M> {
             quiet_until: now + wait,
             quiet_from: now,
             caught_up: false,
-            membership: None,
+            membership,
+            settled: false,
             told,
             forgot: adopted,
             epoch_known: None,
@@ -88,18 +98,28 @@ impl<M: PartialEq + Clone> Grantor<M> {
     }
 
     /// The effective membership is this one now. A change, or becoming a voter, is like a start: for
-    /// `wait` only the holder that is supported already is renewed.
+    /// `wait` only the holder that is supported already is renewed. The first one is no exception: a
+    /// process may have run for long before it was taken in, and then knows of no promise that others
+    /// still keep.
     pub fn set_membership(&mut self, membership: M, now: Mono, wait: Duration) {
         if self.membership.as_ref() == Some(&membership) {
             return;
         }
-        // The first one only says what the store held at the start, whose wait is running.
-        if self.membership.is_some() {
-            self.quiet_until = self.quiet_until.max(now + wait);
-            self.quiet_from = now;
-            self.forgot = self.known();
-        }
+        self.quiet_until = self.quiet_until.max(now + wait);
+        self.quiet_from = now;
+        self.forgot = self.known();
+        self.settled = false;
         self.membership = Some(membership);
+    }
+
+    /// What is applied includes the effective membership, and its newest epoch is this one. A holder of an
+    /// epoch that the log names before the membership may have been granted without this voter, who
+    /// stored that epoch before it knew of it.
+    pub fn set_settled(&mut self, epoch: Epoch) {
+        if !self.settled {
+            self.settled = true;
+            self.forgot = self.forgot.max(epoch);
+        }
     }
 
     /// The log named a primary for this epoch: from now on its silence counts.
@@ -249,8 +269,8 @@ impl<M: PartialEq + Clone> Grantor<M> {
     /// where it is nothing, it never granted it. While it may still renew that epoch, more may come. Of
     /// what an earlier process was told, the last that it had not written yet is missing.
     pub fn remembers(&self, epoch: Epoch) -> bool {
-        let knows = epoch > self.forgot || self.flush_lsn(epoch).is_some();
-        knows && self.adopted > epoch
+        let never_granted = self.settled && epoch > self.forgot;
+        (never_granted || self.flush_lsn(epoch).is_some()) && self.adopted > epoch
     }
 
     /// Whether the newest promise is for `epoch`.

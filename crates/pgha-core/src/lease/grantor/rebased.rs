@@ -131,8 +131,7 @@ mod tests {
             settled in any::<bool>(),
         ) {
             let begin = Mono::from_millis(1_000_000);
-            let mut grantor = Grantor::started(Epoch(1), None, begin, WAIT);
-            grantor.set_membership(1, begin, WAIT);
+            let mut grantor = Grantor::started(Epoch(1), None, Some(1), begin, WAIT);
             grantor.set_caught_up(WAIT);
             let (_, now) = run(&mut grantor, begin, &before);
             let to = Mono::from_millis(5_000_000);

@@ -21,9 +21,8 @@ fn renewal(epoch: u64, nonce: u64) -> Renewal<u64> {
 }
 
 fn ready() -> Grantor<u64> {
-    let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, Duration::ZERO);
+    let mut grantor = Grantor::started(Epoch(1), None, Some(1), Mono::ZERO, Duration::ZERO);
     grantor.set_caught_up(Duration::ZERO);
-    grantor.set_membership(1, Mono::ZERO, timing().promise());
     grantor
 }
 
@@ -44,8 +43,7 @@ fn an_epoch_is_on_disk_before_it_is_granted() {
 
 #[test]
 fn a_longer_lease_than_it_knew_at_its_start_is_waited_for() {
-    let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, timing().promise());
-    grantor.set_membership(1, Mono::ZERO, timing().promise());
+    let mut grantor = Grantor::started(Epoch(1), None, Some(1), Mono::ZERO, timing().promise());
     let longer = LeaseTiming::from_millis(60_000).expect("valid");
     grantor.set_caught_up(longer.promise());
     assert_eq!(
@@ -157,9 +155,8 @@ fn an_epoch_belongs_to_one_process() {
 
 #[test]
 fn a_started_voter_waits_for_promises_it_has_forgotten() {
-    let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, timing().promise());
+    let mut grantor = Grantor::started(Epoch(1), None, Some(1), Mono::ZERO, timing().promise());
     grantor.set_caught_up(timing().promise());
-    grantor.set_membership(1, Mono::ZERO, timing().promise());
     let wait = Answer::Refused(RenewalRefusal::StartWait);
     assert_eq!(grantor.renew(Mono::from_millis(1501), &renewal(1, 1)), wait);
     assert_eq!(
@@ -170,8 +167,7 @@ fn a_started_voter_waits_for_promises_it_has_forgotten() {
 
 #[test]
 fn nothing_is_granted_before_the_log_is_known() {
-    let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, Duration::ZERO);
-    grantor.set_membership(1, Mono::ZERO, timing().promise());
+    let mut grantor = Grantor::started(Epoch(1), None, Some(1), Mono::ZERO, Duration::ZERO);
     let refused = Answer::Refused(RenewalRefusal::CatchingUp);
     assert_eq!(
         grantor.renew(Mono::from_millis(9000), &renewal(1, 1)),
@@ -244,9 +240,8 @@ fn silence_counts_from_the_receipt_or_from_knowing_the_epoch() {
 /// P3 is measured against it, and a voter that restarts while the primary lives need not wait to know it.
 #[test]
 fn who_is_refused_is_heard_all_the_same() {
-    let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, timing().promise());
+    let mut grantor = Grantor::started(Epoch(1), None, Some(1), Mono::ZERO, timing().promise());
     grantor.set_caught_up(timing().promise());
-    grantor.set_membership(1, Mono::ZERO, timing().promise());
     let known = |grantor: &Grantor<u64>, epoch| {
         let of = Epoch(epoch);
         (
@@ -273,19 +268,57 @@ fn who_is_refused_is_heard_all_the_same() {
     grantor.adopt(Epoch(3));
     assert_eq!(
         known(&grantor, 2),
+        (false, None, false),
+        "it may have been named before this voter was one"
+    );
+    grantor.set_settled(Epoch(1));
+    assert_eq!(
+        known(&grantor, 2),
         (true, None, false),
         "it never granted that"
     );
     // What another membership granted, it cannot tell.
     grantor.set_membership(2, Mono::ZERO, timing().promise());
+    grantor.set_settled(Epoch(3));
     assert_eq!(known(&grantor, 2), (false, None, false));
+}
+
+/// The log names an epoch, then makes this member a voter; it stores both before it reads either. Others may
+/// have granted that epoch by the membership before.
+#[test]
+fn an_epoch_named_before_it_was_a_voter_is_not_one_it_never_granted() {
+    let mut grantor = ready();
+    grantor.set_settled(Epoch(1));
+    grantor.set_membership(2, Mono::ZERO, timing().promise());
+    grantor.adopt(Epoch(3));
+    assert!(!grantor.remembers(Epoch(2)), "the log is not read so far");
+    grantor.set_settled(Epoch(2));
+    assert!(!grantor.remembers(Epoch(2)));
+    grantor.adopt(Epoch(4));
+    assert!(grantor.remembers(Epoch(3)));
+}
+
+/// It has run for long when it is taken in, so that its own start is long over.
+#[test]
+fn who_gets_its_first_membership_waits_as_for_any_other() {
+    let wait = timing().promise();
+    let mut grantor: Grantor<u64> = Grantor::started(Epoch(1), None, None, Mono::ZERO, wait);
+    grantor.set_caught_up(wait);
+    let joined = Mono::from_millis(60_000);
+    grantor.set_membership(1, joined, wait);
+    let refused = Answer::Refused(RenewalRefusal::StartWait);
+    assert_eq!(grantor.renew(joined, &renewal(1, 1)), refused);
+    assert_eq!(
+        grantor.renew(joined + wait, &renewal(1, 1)),
+        Answer::Granted
+    );
 }
 
 /// After a loss of power of all nodes somebody may go on by it (P3).
 #[test]
 fn what_was_written_of_an_earlier_process_is_known() {
     let told = Some((Epoch(2), Lsn(7)));
-    let grantor: Grantor<u64> = Grantor::started(Epoch(3), told, Mono::ZERO, timing().promise());
+    let grantor = Grantor::started(Epoch(3), told, Some(1), Mono::ZERO, timing().promise());
     assert_eq!(grantor.told(), told);
     assert_eq!(grantor.flush_lsn(Epoch(2)), Some(Lsn(7)));
     assert!(grantor.remembers(Epoch(2)));
