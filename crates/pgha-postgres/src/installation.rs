@@ -11,13 +11,14 @@ use crate::version::{ParseVersionError, Version};
 
 /// What pgha runs. All of them must lie in one directory: programs of different versions do not
 /// work on one data directory.
-const PROGRAMS: [&str; 6] = [
+pub const PROGRAMS: [&str; 7] = [
     "postgres",
     "initdb",
     "pg_basebackup",
     "pg_controldata",
     "pg_ctl",
     "pg_rewind",
+    "pg_waldump",
 ];
 
 /// A directory with the programs of one PostgreSQL version.

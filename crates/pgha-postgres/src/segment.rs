@@ -5,13 +5,21 @@ use std::path::Path;
 
 use pgha_core::{Lsn, TimelineId};
 
-/// Every segment is as long as any other. `None` where there is none.
+/// A page of WAL, as every packaged PostgreSQL has it (`XLOG_BLCKSZ`).
+pub const WAL_PAGE_BYTES: u64 = 8192;
+
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
+/// Every segment is as long as any other, a shorter one was copied in part (manual, `initdb --wal-segsize`:
+/// 1 MB to 1 GB). `None` where there is none.
 pub(crate) fn segment_bytes(wal_dir: &Path) -> Option<u64> {
     let entries = fs::read_dir(wal_dir).ok()?.flatten();
     let is_segment = |name: &str| name.len() == 24 && name.bytes().all(|b| b.is_ascii_hexdigit());
-    let mut segments = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_segment));
-    let bytes = fs::metadata(segments.next()?.path()).ok()?.len();
-    bytes.is_power_of_two().then_some(bytes)
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_segment))
+        .filter_map(|entry| Some(fs::metadata(entry.path()).ok()?.len()))
+        .filter(|bytes| bytes.is_power_of_two() && *bytes >= SEGMENT_BYTES_MIN)
+        .max()
 }
 
 /// The name of the segment that has this position.

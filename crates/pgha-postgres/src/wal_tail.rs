@@ -25,7 +25,7 @@ pub enum WalTailError {
     End(#[from] WalEndError),
 }
 
-/// Segments of one primary: that of its last known flush position and the one after it.
+/// Segments of one primary: that before its last known flush position and the one after it.
 #[derive(Debug)]
 pub struct WalTail {
     wal_dir: PathBuf,
@@ -106,8 +106,9 @@ impl WalTail {
     }
 }
 
-/// The names of the segment of a position and of the next one.
+/// The names of the segment that has what ends at a position, and of the next one.
 fn around(timeline: TimelineId, position: Lsn, segment_bytes: u64) -> [String; 2] {
+    let position = Lsn(position.0.saturating_sub(1));
     let next = Lsn(position.0.saturating_add(segment_bytes));
     [position, next].map(|position| segment_name(timeline, position, segment_bytes))
 }

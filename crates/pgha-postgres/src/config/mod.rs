@@ -24,5 +24,5 @@ pub use hba::{AuthenticationError, HbaAddress, HbaAddressError, HbaOptions, writ
 pub use hba_lint::{HbaError, lint_hba};
 pub use install::install;
 pub use managed::{INCLUDE_FILE, ManagedError, ManagedSettings, RecoveryTimeline, Upstream};
-pub use parameters::{ParameterError, ParameterTrust, UserParameters};
+pub use parameters::{ParameterError, ParameterRefusal, ParameterTrust, UserParameters};
 pub use quote::{QuoteError, quote_identifier, quote_literal, quote_setting};

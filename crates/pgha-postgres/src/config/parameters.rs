@@ -1,8 +1,14 @@
 //! `postgres.parameters.*`: what users may set in PostgreSQL, and what pgha keeps to itself.
 
+mod error;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
-use super::quote::{QuoteError, quote_setting};
+use super::quote::quote_setting;
+
+pub use error::{ParameterError, ParameterRefusal};
 
 /// Fewest WAL senders and slots: members, clones of them (two each) and room for others.
 pub(crate) const WAL_SENDERS_MIN: u32 = 10;
@@ -55,6 +61,13 @@ const RUNS_CODE: [&str; 10] = [
     "extension_control_path",
 ];
 
+/// What together decides whether anybody without a reservation gets in.
+const CONNECTION_LIMITS: [&str; 3] = [
+    "max_connections",
+    "reserved_connections",
+    "superuser_reserved_connections",
+];
+
 /// What pgha writes unless the user does.
 const RESERVED_CONNECTIONS: u64 = 5;
 
@@ -67,56 +80,6 @@ pub enum ParameterTrust {
     DataOnly,
 }
 
-/// A parameter is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ParameterError {
-    /// Not a name.
-    #[error(
-        "postgres.parameters.{name}: not a parameter name; letters, digits and _ are accepted, and one dot"
-    )]
-    Name {
-        /// The name.
-        name: String,
-    },
-    /// pgha's own.
-    #[error("postgres.parameters.{name} = {value}: refused, pgha sets it itself")]
-    Owned {
-        /// The name.
-        name: String,
-        /// The value.
-        value: String,
-    },
-    /// Would run programs.
-    #[error(
-        "postgres.parameters.{name} = {value}: refused here because it makes PostgreSQL run programs or load code"
-    )]
-    RunsCode {
-        /// The name.
-        name: String,
-        /// The value.
-        value: String,
-    },
-    /// The value does not fit.
-    #[error("postgres.parameters.{name} = {value}: accepted is {accepted}")]
-    Value {
-        /// The name.
-        name: String,
-        /// The value.
-        value: String,
-        /// What would be accepted.
-        accepted: String,
-    },
-    /// The value cannot be quoted.
-    #[error("postgres.parameters.{name}: {source}")]
-    Quote {
-        /// The name.
-        name: String,
-        /// Why not.
-        #[source]
-        source: QuoteError,
-    },
-}
-
 /// Parameters known to be acceptable, names in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserParameters(BTreeMap<String, String>);
@@ -127,15 +90,35 @@ impl UserParameters {
         parameters: &BTreeMap<String, String>,
         trust: ParameterTrust,
     ) -> Result<Self, ParameterError> {
-        let mut checked = BTreeMap::new();
+        let (taken, refused) = Self::sift(parameters, trust);
+        refused.into_iter().next().map_or(Ok(taken), Err)
+    }
+
+    /// Takes those that are acceptable, and tells of each of the others why not: for what was stored
+    /// before it was checked as it is now.
+    pub fn sift(
+        parameters: &BTreeMap<String, String>,
+        trust: ParameterTrust,
+    ) -> (Self, Vec<ParameterError>) {
+        let (mut taken, mut refused) = (Self::default(), Vec::new());
         for (name, value) in parameters {
-            let name = check_name(name)?;
-            check(&name, value, trust)?;
-            checked.insert(name, value.clone());
+            match check(name, value, trust) {
+                Ok(name) => drop(taken.0.insert(name, value.clone())),
+                Err(why) => refused.push(ParameterError {
+                    name: name.to_ascii_lowercase(),
+                    value: value.clone(),
+                    why,
+                }),
+            }
         }
-        let checked = Self(checked);
-        checked.check_connections()?;
-        Ok(checked)
+        if let Err(error) = taken.check_connections() {
+            // They are wrong together only, so none of them is the good one.
+            taken
+                .0
+                .retain(|name, _| !CONNECTION_LIMITS.contains(&name.as_str()));
+            refused.push(error);
+        }
+        (taken, refused)
     }
 
     /// PostgreSQL does not start without a connection that nobody has reserved, and does not say so when
@@ -151,10 +134,12 @@ impl UserParameters {
         if reserved < all {
             return Ok(());
         }
-        Err(ParameterError::Value {
+        Err(ParameterError {
             name: "max_connections".to_owned(),
             value: all.to_string(),
-            accepted: format!("a number above the {reserved} that are reserved"),
+            why: ParameterRefusal::Value(format!(
+                "a number above the {reserved} that are reserved"
+            )),
         })
     }
 
@@ -171,51 +156,39 @@ impl UserParameters {
     }
 }
 
-fn check_name(name: &str) -> Result<String, ParameterError> {
-    let part_is_good = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    };
-    if name.len() > 63 || name.split('.').count() > 2 || !name.split('.').all(part_is_good) {
-        return Err(ParameterError::Name {
-            name: name.to_owned(),
-        });
+/// The name as PostgreSQL compares it.
+fn check(name: &str, value: &str, trust: ParameterTrust) -> Result<String, ParameterRefusal> {
+    let name = check_name(name)?;
+    if OWNED.contains(&name.as_str())
+        || OWNED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    {
+        return Err(ParameterRefusal::Owned);
     }
-    Ok(name.to_ascii_lowercase())
-}
-
-fn check(name: &str, value: &str, trust: ParameterTrust) -> Result<(), ParameterError> {
-    let (named, given) = (|| name.to_owned(), || value.to_owned());
-    if OWNED.contains(&name) || OWNED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-        return Err(ParameterError::Owned {
-            name: named(),
-            value: given(),
-        });
+    if trust == ParameterTrust::DataOnly && runs_code(&name) {
+        return Err(ParameterRefusal::RunsCode);
     }
-    if trust == ParameterTrust::DataOnly && runs_code(name) {
-        return Err(ParameterError::RunsCode {
-            name: named(),
-            value: given(),
-        });
-    }
-    quote_setting(value).map_err(|source| ParameterError::Quote {
-        name: named(),
-        source,
-    })?;
-    let accepted = match name {
+    quote_setting(value)?;
+    let accepted = match name.as_str() {
         "wal_level" if !["replica", "logical"].contains(&value.to_ascii_lowercase().as_str()) => {
             "replica or logical: nothing less can be replicated".to_owned()
         }
         "max_wal_senders" | "max_replication_slots" if !is_at_least(value, WAL_SENDERS_MIN) => {
             format!("a number of at least {WAL_SENDERS_MIN}")
         }
-        _ => return Ok(()),
+        _ => return Ok(name),
     };
-    Err(ParameterError::Value {
-        name: named(),
-        value: given(),
-        accepted,
-    })
+    Err(ParameterRefusal::Value(accepted))
+}
+
+fn check_name(name: &str) -> Result<String, ParameterRefusal> {
+    let part_is_good = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    if name.len() > 63 || name.split('.').count() > 2 || !name.split('.').all(part_is_good) {
+        return Err(ParameterRefusal::Name);
+    }
+    Ok(name.to_ascii_lowercase())
 }
 
 /// Also what a procedural language runs when it is loaded: `plperl.on_init` and its like,
@@ -235,146 +208,4 @@ fn is_at_least(value: &str, min: u32) -> bool {
         .trim()
         .parse::<u32>()
         .is_ok_and(|number| number >= min)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn parse(
-        name: &str,
-        value: &str,
-        trust: ParameterTrust,
-    ) -> Result<UserParameters, ParameterError> {
-        UserParameters::parse(
-            &BTreeMap::from([(name.to_owned(), value.to_owned())]),
-            trust,
-        )
-    }
-
-    #[test]
-    fn refuses_what_pgha_owns_in_any_spelling() {
-        for name in [
-            "synchronous_standby_names",
-            "primary_conninfo",
-            "Primary_Slot_Name",
-            "restore_command",
-            "recovery_target_timeline",
-            "recovery_min_apply_delay",
-            "FSYNC",
-            "full_page_writes",
-            "restart_after_crash",
-            "hot_standby",
-            "listen_addresses",
-            "port",
-            "data_directory",
-            "hba_file",
-            "include_if_exists",
-            "pgha.revision",
-        ] {
-            let error = parse(name, "x", ParameterTrust::MayRunCode).unwrap_err();
-            assert!(
-                matches!(error, ParameterError::Owned { .. }),
-                "{name}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn wal_level_is_at_least_replica() {
-        assert!(parse("wal_level", "minimal", ParameterTrust::MayRunCode).is_err());
-        assert!(parse("wal_level", "Logical", ParameterTrust::MayRunCode).is_ok());
-        assert!(parse("max_wal_senders", "0", ParameterTrust::MayRunCode).is_err());
-        assert!(parse("max_wal_senders", "20", ParameterTrust::MayRunCode).is_ok());
-    }
-
-    #[test]
-    fn code_needs_trust() {
-        for name in [
-            "archive_command",
-            "plperl.on_init",
-            "plperl.on_plperlu_init",
-            "pltcl.start_proc",
-        ] {
-            let error = parse(name, "cp", ParameterTrust::DataOnly).unwrap_err();
-            assert!(matches!(error, ParameterError::RunsCode { .. }), "{name}");
-            assert!(parse(name, "cp", ParameterTrust::MayRunCode).is_ok());
-        }
-        assert!(
-            parse(
-                "plpgsql.variable_conflict",
-                "error",
-                ParameterTrust::DataOnly
-            )
-            .is_ok()
-        );
-    }
-
-    #[test]
-    fn somebody_without_a_reservation_gets_in() {
-        let all = |values: &[(&str, &str)]| {
-            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-            let parameters = values.iter().map(owned).collect();
-            UserParameters::parse(&parameters, ParameterTrust::DataOnly)
-        };
-        let error = all(&[("max_connections", "5")]).unwrap_err().to_string();
-        assert!(error.contains("above the 5 that are reserved"), "{error}");
-        assert!(all(&[("max_connections", "6")]).is_ok());
-        assert!(all(&[("superuser_reserved_connections", "100")]).is_err());
-        let more = [
-            ("superuser_reserved_connections", "100"),
-            ("max_connections", "200"),
-        ];
-        assert!(all(&more).is_ok());
-    }
-
-    #[test]
-    fn names_and_values_stay_on_their_line() {
-        for name in [
-            "",
-            "a b",
-            "a=b",
-            "a\nb",
-            "1a",
-            "a.b.c",
-            ".a",
-            "a.",
-            "a'b",
-            "port = 1\nfsync",
-        ] {
-            let error = parse(name, "1", ParameterTrust::MayRunCode).unwrap_err();
-            assert!(matches!(error, ParameterError::Name { .. }), "{name:?}");
-        }
-        let error = parse("work_mem", "1\nfsync = off", ParameterTrust::MayRunCode).unwrap_err();
-        assert!(matches!(error, ParameterError::Quote { .. }));
-    }
-
-    proptest! {
-        #[test]
-        fn an_owned_name_never_passes(index in 0..OWNED.len(), upper: Vec<bool>) {
-            let name: String = OWNED[index].chars().enumerate()
-                .map(|(at, c)| if upper.get(at).copied().unwrap_or(false) { c.to_ascii_uppercase() } else { c })
-                .collect();
-            prop_assert!(parse(&name, "on", ParameterTrust::MayRunCode).is_err());
-        }
-
-        /// What is taken is one line of a configuration file, whatever it is called and holds.
-        #[test]
-        fn any_name_and_value_are_taken_or_refused(
-            name in prop_oneof!["[a-zA-Z_][a-zA-Z0-9_.]{0,70}", any::<String>()],
-            value: String,
-        ) {
-            for trust in [ParameterTrust::MayRunCode, ParameterTrust::DataOnly] {
-                let Ok(parameters) = parse(&name, &value, trust) else {
-                    continue;
-                };
-                let taken: Vec<_> = parameters.iter().collect();
-                prop_assert_eq!(&taken, &[(&*name.to_ascii_lowercase(), &*value)]);
-                let line = format!("{} = {}", taken[0].0, quote_setting(taken[0].1).unwrap());
-                prop_assert_eq!(line.lines().count(), 1);
-                prop_assert!(!line.chars().any(|c| matches!(c, '\n' | '\r' | '\0')));
-            }
-        }
-    }
 }

@@ -105,9 +105,11 @@ pub enum JobError {
 const DISK_FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 
 /// What libpq and the programs say of a source that is away, refuses or leaves.
-const SOURCE: [&str; 11] = [
+const SOURCE: [&str; 12] = [
     "could not connect to server",
     "connection to server",
+    // A server of version 13 that refuses is not named.
+    "error: FATAL:",
     "server closed the connection",
     "could not receive data",
     "could not read COPY data",
@@ -142,6 +144,10 @@ mod tests {
         assert!(matches!(judge(full), JobError::DiskFull { .. }));
         let away = "pg_basebackup: error: connection to server at \"127.0.0.1\", port 1 failed";
         assert!(matches!(judge(away), JobError::Source { .. }));
+        let refused = "pg_basebackup: error: FATAL:  password authentication failed";
+        assert!(matches!(judge(refused), JobError::Source { .. }));
+        let own = "2026-11-22 [7] FATAL:  could not access the status of transaction 0";
+        assert!(matches!(judge(own), JobError::Failed { .. }));
         assert!(matches!(judge("something else"), JobError::Failed { .. }));
     }
 }

@@ -6,6 +6,7 @@ mod run;
 mod wait;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pgha_core::{Epoch, Secret};
@@ -21,8 +22,10 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 pub(crate) const REPLICATION: &str = "pgha_replication";
 pub(crate) const PASSWORD: &str = "se:cr\\et '\"";
 
+/// That in `PGHA_PG_BIN_DIR`, or the newest.
 pub(crate) fn installation() -> Installation {
-    Installation::find(None).unwrap()
+    let chosen = std::env::var_os("PGHA_PG_BIN_DIR").map(PathBuf::from);
+    Installation::find(chosen.as_deref()).unwrap()
 }
 
 pub(crate) fn initdb_options() -> InitdbOptions {
