@@ -216,17 +216,15 @@ pub(crate) struct SetArgs {
     /// Set back to the default; can be given several times.
     #[arg(long, value_name = "KEY")]
     pub(crate) unset: Vec<String>,
-    /// Do not ask.
-    #[arg(long, short)]
-    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
 }
 
 /// An edit.
 #[derive(Debug, Args)]
 pub(crate) struct EditArgs {
-    /// Do not ask after the edit.
-    #[arg(long, short)]
-    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
 }
 
 /// Which change to explain.

@@ -26,7 +26,10 @@ use session::Session;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misunderstood(&error),
+    };
     let session = Session::new(cli.endpoints, cli.timeout);
     match run(&session, cli.output, cli.command).await {
         Ok(()) => ExitCode::from(EXIT_DONE),
@@ -38,6 +41,24 @@ async fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// What was asked for is printed as it is; a mistake is one line, as every other refusal.
+fn misunderstood(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if !error.use_stderr() || error.kind() == DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let text = error.to_string();
+    let said: Vec<String> = text
+        .trim_start_matches("error: ")
+        .split("\n\n")
+        .filter(|part| !part.starts_with("Usage:") && !part.starts_with("For more information"))
+        .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    let usage = CtlError::Usage(format!("{}; see `pgha-ctl --help`", said.join("; ")));
+    note(&format!("pgha-ctl: {usage}"));
+    ExitCode::from(usage.exit_code())
 }
 
 async fn run(session: &Session, output: Output, command: Command) -> Result<(), CtlError> {

@@ -57,17 +57,35 @@ async fn refused_and_failed_are_1_with_the_members_words() {
 }
 
 #[tokio::test]
-async fn wrong_usage_is_2() {
-    for arguments in [
-        &["failover", "--yes"][..],
-        &["settings", "set", "--yes"],
-        &["settings", "set", "lease_ms", "--yes"],
-        &["switchover", "--timeout", "0", "--yes"],
-        &["frobnicate"],
+async fn wrong_usage_is_2_and_one_line() {
+    for (arguments, word) in [
+        (&["failover", "--yes"][..], "--to <NAME>"),
+        (&["settings", "set", "--yes"], "KEY=VALUE"),
+        (&["settings", "set", "lease_ms", "--yes"], "`lease_ms`"),
+        (&["switchover", "--timeout", "0", "--yes"], "`0`"),
+        (&["switchover", "--timeot", "1"], "'--timeout'"),
+        (&["frobnicate"], "'frobnicate'"),
     ] {
-        assert_eq!(run("127.0.0.1:1", arguments).await.code, 2, "{arguments:?}");
+        let ended = run("127.0.0.1:1", arguments).await;
+        assert_eq!(ended.code, 2, "{arguments:?}");
+        let one_line = ended.err.starts_with("pgha-ctl: ") && ended.err.lines().count() == 1;
+        assert!(one_line && ended.err.contains(word), "{ended:?}");
+        assert_eq!(ended.out, "");
     }
     assert_eq!(run("nowhere", &["status"]).await.code, 2);
+}
+
+#[tokio::test]
+async fn help_and_version_are_0_and_as_they_are() {
+    for (arguments, word) in [
+        (&["--help"][..], "Usage: pgha-ctl"),
+        (&["settings", "set", "--help"], "--no-wait"),
+        (&["--version"], "pgha-ctl "),
+    ] {
+        let ended = run("127.0.0.1:1", arguments).await;
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{arguments:?}");
+        assert!(ended.out.contains(word), "{ended:?}");
+    }
 }
 
 #[tokio::test]
@@ -120,11 +138,11 @@ async fn an_outcome_that_nobody_knows_is_4() {
     for (change, arguments) in [
         (
             Change::Hangs,
-            &["switchover", "--yes", "--timeout", "100ms"][..],
+            &["switchover", "--yes", "--timeout", "3s"][..],
         ),
         (
             Change::Hangs,
-            &["failover", "--to", "n1", "--yes", "--timeout", "100ms"],
+            &["failover", "--to", "n1", "--yes", "--timeout", "3s"],
         ),
         (
             Change::Hangs,
@@ -134,7 +152,7 @@ async fn an_outcome_that_nobody_knows_is_4() {
                 "lease_ms=2000",
                 "--yes",
                 "--timeout",
-                "1s",
+                "3s",
             ],
         ),
         (Change::Breaks, &SWITCHOVER),
@@ -159,6 +177,18 @@ async fn no_wait_leaves_once_the_order_is_taken() {
     let refused = Change::Outcome(Vec::new(), Kind::Refused, "n1 is excluded");
     let ended = switchover_with(refused, &["switchover", "--yes", "--no-wait"]).await;
     assert_eq!(ended.code, 1, "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_settings_change_is_not_waited_for_where_nobody_wants_to() {
+    let set = ["settings", "set", "lease_ms=2000", "--yes", "--no-wait"];
+    let ended = switchover_with(Change::Hangs, &set).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.out.starts_with("submitted"), "{ended:?}");
+    let json = [&set[..], &["--output", "json"]].concat();
+    let ended = switchover_with(Change::Hangs, &json).await;
+    let value: serde_json::Value = serde_json::from_str(&ended.out).expect("json");
+    assert_eq!(value["outcome"], "submitted");
 }
 
 #[tokio::test]

@@ -50,8 +50,14 @@ async fn history_as_json() {
 }
 
 #[tokio::test]
+async fn explanation_as_json() {
+    let text = out(Fake::new(), &["explain", "--output", "json"]).await;
+    golden("explain.json", &text);
+}
+
+#[tokio::test]
 async fn yaml_says_the_same_as_json() {
-    for command in ["status", "history", "doctor"] {
+    for command in ["status", "history", "explain", "doctor"] {
         let json = out(Fake::new(), &[command, "--output", "json"]).await;
         let yaml = out(Fake::new(), &[command, "--output", "yaml"]).await;
         let json: serde_json::Value = serde_json::from_str(&json).expect("json");

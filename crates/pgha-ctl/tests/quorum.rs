@@ -2,7 +2,12 @@
 
 mod fake;
 
-use fake::{Change, Fake, run, without_quorum};
+use std::fs::File;
+use std::io::Write;
+use std::process::Stdio;
+
+use fake::{Change, Ended, Fake, ctl, ended, run, without_quorum};
+use nix::pty::openpty;
 
 const RECOVER: [&str; 5] = ["quorum", "recover", "--confirm", "c-1", "--yes"];
 
@@ -84,6 +89,36 @@ async fn without_the_right_confirmation_nothing_is_sent() {
         assert!(ended.err.contains(words), "{ended:?}");
     }
     assert_eq!(fake.seen(), Vec::<String>::new());
+}
+
+/// Somebody types that on a terminal.
+async fn typed(endpoints: &str, arguments: &[&str], line: &str) -> Ended {
+    let terminal = openpty(None, None).expect("a terminal");
+    let mut keyboard = File::from(terminal.master);
+    keyboard.write_all(line.as_bytes()).expect("typed");
+    let mut command = ctl(endpoints, arguments);
+    command.stdin(Stdio::from(terminal.slave));
+    ended(command).await
+}
+
+#[tokio::test]
+async fn on_a_terminal_the_members_name_has_to_be_typed() {
+    let fake = lost();
+    let member = fake.clone().serve().await.to_string();
+    for answer in ["y\n", "yes\n", "n2\n", "\n"] {
+        let refused = typed(&member, &RECOVER[..4], answer).await;
+        assert_eq!(refused.code, 2, "{answer:?}: {refused:?}");
+        for words in [
+            "n1 lacks 8.0 KiB of that",
+            "not confirmed, nothing was changed",
+        ] {
+            assert!(refused.err.contains(words), "{words}: {}", refused.err);
+        }
+    }
+    assert_eq!(fake.seen(), Vec::<String>::new());
+    let done = typed(&member, &RECOVER[..4], "n1\n").await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(fake.seen().len(), 1);
 }
 
 #[tokio::test]

@@ -22,9 +22,9 @@ struct Postgres {
     _directory: TempDir,
 }
 
-/// `PG_BIN`, or where Debian and `PATH` have it.
+/// `PGHA_PG_BIN_DIR`, or where Debian and `PATH` have it.
 fn program(name: &str) -> PathBuf {
-    if let Some(directory) = std::env::var_os("PG_BIN") {
+    if let Some(directory) = std::env::var_os("PGHA_PG_BIN_DIR") {
         return Path::new(&directory).join(name);
     }
     let debian = Path::new("/usr/lib/postgresql/15/bin").join(name);

@@ -69,6 +69,15 @@ fn what_is_refused_is_one_line_and_2() {
         (&["--listen", "nowhere"][..], "listen = \"nowhere\""),
         (&["--config", path], "`clustr`"),
         (&["--join", "a:1"], "not available in this version"),
+        (
+            &[
+                "--advertise",
+                "a:1",
+                "--initial",
+                "postgres.parameters.archive_command=cp",
+            ],
+            "leave it out",
+        ),
         (&["--pg-drect", "true"], "'--pg-direct'"),
         (&["--frobnicate"], "--frobnicate"),
         (&["--listen"], "--listen <IP:PORT>"),

@@ -46,6 +46,7 @@ pub(crate) async fn switchover(
     let request = v1::SwitchoverRequest {
         to: args.to,
         timeout_ms: millis(session.timeout()),
+        passed_on_by: None,
     };
     let submitted = contact.client.switchover(request);
     follow(output, &args.wait, session.timeout(), submitted).await
@@ -73,6 +74,7 @@ pub(crate) async fn failover(
         to: args.to,
         allow_data_loss: args.allow_data_loss,
         timeout_ms: millis(session.timeout()),
+        passed_on_by: None,
     };
     let submitted = contact.client.failover(request);
     follow(output, &args.wait, session.timeout(), submitted).await

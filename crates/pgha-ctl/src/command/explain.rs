@@ -37,15 +37,10 @@ fn text(explanation: &Explanation) -> String {
     if let Some(entry) = &explanation.entry {
         text.push_str(&history::table_of(std::slice::from_ref(entry)));
         text.push('\n');
-        for (name, ms) in &entry.steps_ms.0 {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{ms:>8} ms  {name}");
-        }
-        if !entry.steps_ms.0.is_empty() {
-            text.push('\n');
-        }
     }
+    // The steps are among the lines.
     for line in &explanation.lines {
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "{line}");
     }
     text

@@ -24,6 +24,13 @@ struct Settings {
     restart_pending: Vec<String>,
 }
 
+/// What is left where nobody waits for the outcome.
+#[derive(Serialize)]
+struct Submitted {
+    outcome: &'static str,
+    text: &'static str,
+}
+
 /// What is to become different.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Change {
@@ -39,14 +46,15 @@ pub(crate) async fn show(session: &Session, output: Output) -> Result<(), CtlErr
 }
 
 pub(crate) async fn set(session: &Session, output: Output, args: SetArgs) -> Result<(), CtlError> {
-    let permission = Permission::from_flag(args.yes)?;
+    let permission = Permission::from_flag(args.wait.yes)?;
     let change = Change {
         values: args.values.into_iter().collect(),
         unset: args.unset,
     };
     let (mut client, before) = read(session).await?;
     permission.obtain(&question(&before, &change))?;
-    submit(session, output, &mut client, &before, change).await
+    let no_wait = args.wait.no_wait;
+    submit(session, output, &mut client, &before, change, no_wait).await
 }
 
 pub(crate) async fn edit(
@@ -54,7 +62,7 @@ pub(crate) async fn edit(
     output: Output,
     args: EditArgs,
 ) -> Result<(), CtlError> {
-    let permission = Permission::from_flag(args.yes)?;
+    let permission = Permission::from_flag(args.wait.yes)?;
     let (mut client, before) = read(session).await?;
     let edited = editor::edit(&editable(&before))?;
     let change = difference(&before.values, &parse(&edited)?);
@@ -62,7 +70,8 @@ pub(crate) async fn edit(
         return output.print(&before, |_| "nothing changed\n".to_owned());
     }
     permission.obtain(&question(&before, &change))?;
-    submit(session, output, &mut client, &before, change).await
+    let no_wait = args.wait.no_wait;
+    submit(session, output, &mut client, &before, change, no_wait).await
 }
 
 /// A connection for the change, and what stands before it.
@@ -81,16 +90,26 @@ async fn submit(
     client: &mut Client,
     before: &Settings,
     change: Change,
+    no_wait: bool,
 ) -> Result<(), CtlError> {
     let request = v1::SetSettingsRequest {
         values: change.values.clone(),
         unset: change.unset.clone(),
         expected_version: Some(before.version),
+        passed_on_by: None,
+        no_wait,
     };
     let reply = timeout(session.timeout(), client.set_settings(request)).await;
     let reply = reply
         .unwrap_or_else(|_| Err(too_late()))
         .map_err(change_failed)?;
+    if no_wait {
+        let submitted = Submitted {
+            outcome: "submitted",
+            text: "submitted; see `pgha-ctl settings show`",
+        };
+        return output.print(&submitted, |submitted| format!("{}\n", submitted.text));
+    }
     let after = Settings::from(reply.into_inner());
     output.print(&after, |after| done(before, after, &change))
 }

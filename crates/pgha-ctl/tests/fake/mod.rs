@@ -173,10 +173,10 @@ impl Admin for Fake {
             .cloned();
         let entry =
             entry.ok_or_else(|| Status::not_found(format!("epoch {epoch} never had a primary")))?;
-        let lines = vec![
-            "n1 released epoch 1".to_owned(),
-            "n2 held the lease".to_owned(),
-        ];
+        let told = ["n1 released epoch 1", "n2 held the lease"];
+        let steps = entry.steps.iter();
+        let steps = steps.map(|step| format!("{:>6} ms {}", step.ms, step.name));
+        let lines = told.map(str::to_owned).into_iter().chain(steps).collect();
         Ok(Response::new(v1::ExplainReply {
             entry: Some(entry),
             lines,
@@ -213,6 +213,9 @@ impl Admin for Fake {
             return Err(Status::invalid_argument(
                 "leese_ms = 1 is refused: no such key",
             ));
+        }
+        if request.no_wait {
+            return Ok(Response::new(self.settings.clone()));
         }
         if matches!(self.change, Change::Hangs) {
             std::future::pending::<()>().await;

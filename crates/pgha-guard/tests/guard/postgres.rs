@@ -16,8 +16,11 @@ const BUSY: &str = "CREATE TABLE counted (n int);
 CREATE PROCEDURE busy() LANGUAGE plpgsql AS
   $$ BEGIN LOOP INSERT INTO counted VALUES (1); COMMIT; END LOOP; END $$;";
 
-/// The newest PostgreSQL of the host.
+/// That in `PGHA_PG_BIN_DIR`, or the newest of the host.
 fn bin_dir() -> PathBuf {
+    if let Some(chosen) = std::env::var_os("PGHA_PG_BIN_DIR") {
+        return chosen.into();
+    }
     let versions = fs::read_dir("/usr/lib/postgresql").expect("Debian's PostgreSQL packages");
     let dirs = versions.flatten().map(|version| version.path().join("bin"));
     let with_server = dirs.filter(|dir| dir.join("postgres").exists());

@@ -25,11 +25,10 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pgha_core::{Addresses, MemberName};
+use pgha_core::{Addresses, MemberName, Settings};
 
 pub(crate) use error::ConfigError;
 pub(crate) use flags::ConfigArgs;
@@ -62,7 +61,7 @@ pub(crate) struct Config {
     /// The PostgreSQL of this member.
     pub(crate) postgres: PostgresConfig,
     /// Settings of a new cluster, valid one by one and together.
-    pub(crate) initial: BTreeMap<String, String>,
+    pub(crate) initial: Settings,
     /// The lease is not renewed once the loop stood still for so long.
     pub(crate) agent_stall: Duration,
     /// PostgreSQL counts as hung once its probe failed, or no new client was let in (which takes seven seconds to be seen), for so long.

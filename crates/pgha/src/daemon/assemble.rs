@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pgha_core::MemberKind;
 use pgha_core::decide::{Data, Local, Me, Tree};
+use pgha_postgres::WAL_PAGE_BYTES;
 use pgha_proxy::{Gate, ReadOnlyAdmission, Routes};
 use pgha_raft::RaftNode;
 use tokio::sync::watch;
@@ -69,6 +70,7 @@ pub(super) fn assemble(process: &Process, shared: &Shared, links: Links) -> Agen
     let local = Local {
         tree: Tree::Empty,
         data: Data::Unknown,
+        wal_page_bytes: WAL_PAGE_BYTES,
         ..Local::default()
     };
     let agent = Agent::new(parts, local);

@@ -29,7 +29,7 @@ pub(super) fn signals() -> anyhow::Result<(watch::Receiver<bool>, watch::Receive
                 _ = interrupt.recv() => {}
             }
             if shutdown.send_replace(true) {
-                tracing::warn!("asked again to end: PostgreSQL is killed");
+                tracing::warn!("asked again to end");
                 hurry.send_modify(|count| *count += 1);
             } else {
                 tracing::info!("asked to end");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pgha_core::command::Create;
-use pgha_core::{Command, Secret, Settings};
+use pgha_core::{Command, Secret};
 use pgha_raft::{Binding, InitializeError, Options, RaftNode, RaftService, Store};
 
 use crate::config::Config;
@@ -50,12 +50,6 @@ impl Group {
 
 /// Writes the cluster's first entry; on whoever leads, until it is there.
 pub(super) async fn found(raft: Arc<RaftNode>, config: Arc<Config>, formation: Arc<Formation>) {
-    let mut settings = Settings::default();
-    for (key, value) in &config.initial {
-        if let Err(error) = settings.set(key, value) {
-            tracing::warn!(%error, "an initial setting is ignored");
-        }
-    }
     let mut state = raft.state();
     while !state.borrow_and_update().state.is_created() {
         let leads = raft.role().borrow().is_leader;
@@ -67,7 +61,7 @@ pub(super) async fn found(raft: Arc<RaftNode>, config: Arc<Config>, formation: A
                 cluster_id: binding.cluster_id,
                 generation: binding.generation,
                 members,
-                settings: settings.clone(),
+                settings: config.initial.clone(),
                 replication_secret: Secret::new(format!("{:032x}", rand::random::<u128>())),
             };
             if let Err(error) = raft.propose(Command::Create(create), CREATE_MAX).await {

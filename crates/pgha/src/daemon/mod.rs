@@ -78,11 +78,16 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         started: clock::now(),
         nonce: Nonce(rand::random()),
     };
+    // First: before it, a request to end kills this process, and an earlier sidecar's PostgreSQL may
+    // take its time to stop.
+    let (shutdown, hurry) = end::signals()?;
     let claimed = Claimed::claim(&config).await?;
+    if *shutdown.borrow() {
+        return Ok(());
+    }
     let formation = Arc::new(claimed.formation(&config));
     let (waiting, waiting_view) = watch::channel(forming());
     let front = Front::open(&config, &formation, claimed.bound, waiting_view)?;
-    let (shutdown, hurry) = end::signals()?;
     tracing::info!(
         name = %config.name, cluster = config.cluster, listen = %config.listeners.grpc,
         "the sidecar is up"

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgha_core::RaftId;
 use pgha_core::lease::Quorums;
+use pgha_core::{Epoch, RaftId};
 use pgha_proto::v1;
 use pgha_raft::{LogMembership, Peer, StateView, Store};
 use tokio::sync::watch;
@@ -16,6 +16,11 @@ pub(super) type MembershipId = (u64, u64, u64);
 /// The log id as the grantor and the holder compare it, in the order of the log.
 pub(super) fn membership_id(log_id: Option<&v1::LogId>) -> MembershipId {
     log_id.map_or((0, 0, 0), |id| (id.term, id.leader_raft_id, id.index))
+}
+
+/// Whether what is applied includes the effective membership.
+fn is_settled(state: &StateView, log: &LogMembership) -> bool {
+    state.membership.is_some() && state.membership == log.log_id
 }
 
 /// Whom a holder asks, and with which membership it counts.
@@ -69,18 +74,20 @@ impl ElectorateWatch {
         as_new && !log.members.contains_key(&id)
     }
 
+    /// The newest epoch that is applied, if the effective membership is.
+    pub(super) fn settled_epoch(&self) -> Option<Epoch> {
+        let log = self.log.borrow().clone();
+        let state = self.state.borrow();
+        is_settled(&state, &log).then_some(state.state.epoch)
+    }
+
     /// Whom to ask now.
     pub(super) fn electorate(&self) -> Electorate {
         let state = self.state.borrow().clone();
         let log = self.log.borrow().clone();
-        // What is applied may be far behind what is committed. Then the one before the newest is
-        // counted too, which is committed for certain. More halves are only stricter.
-        let settled = state.membership.is_some() && state.membership == log.log_id;
-        let before = (!settled).then_some(&log.previous_voters);
-        let sets = before.into_iter().flatten();
-        let sets = sets.chain(&state.voters).chain(&log.voters).cloned();
+        let settled = is_settled(&state, &log);
         Electorate {
-            quorums: Quorums::new(sets),
+            quorums: Quorums::to_ask(settled, &log.previous_voters, &state.voters, &log.voters),
             membership: membership_id(log.log_id.as_ref()),
             peers: log.members.clone(),
         }

@@ -35,18 +35,16 @@ impl Grants {
     ) -> Self {
         let adopted = store.adopted_epoch();
         let told = store.told();
-        let wait = electorate.start_wait();
-        let grants = Self {
-            grantor: Mutex::new(Grantor::started(adopted, told, started, wait)),
+        let (membership, wait) = (electorate.membership(), electorate.start_wait());
+        let grantor = Grantor::started(adopted, told, membership, started, wait);
+        Self {
+            grantor: Mutex::new(grantor),
             electorate,
             release: Mutex::default(),
             store,
             wake,
             adopted: watch::Sender::new(adopted),
-        };
-        // The membership that it starts with.
-        drop(grants.lock());
-        grants
+        }
     }
 
     /// The highest epoch on disk here.
@@ -150,6 +148,9 @@ impl Grants {
         if let Some(membership) = self.electorate.membership() {
             let wait = self.electorate.start_wait();
             grantor.set_membership(membership, clock::now(), wait);
+        }
+        if let Some(epoch) = self.electorate.settled_epoch() {
+            grantor.set_settled(epoch);
         }
         grantor
     }

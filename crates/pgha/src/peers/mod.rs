@@ -7,11 +7,14 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::bail;
 use pgha_core::decide::Heard;
 use pgha_core::report::MemberReport;
 use pgha_core::{ClusterState, MemberName, Mono, StoreId};
+use pgha_guard::clock;
+use pgha_proto::v1;
 use pgha_raft::RaftNode;
 use tokio::task::JoinHandle;
 
@@ -32,6 +35,8 @@ struct Known {
     refused_at: Option<Mono>,
     /// What its address answers while it does not report: it may be somebody else's by now.
     answer: Option<String>,
+    /// What it waits for or refuses as raft leader.
+    cluster_reason: Option<v1::ClusterReason>,
 }
 
 impl Known {
@@ -152,6 +157,23 @@ impl Peers {
                 Some((name.clone(), heard))
             })
             .collect()
+    }
+
+    /// What a member waits for or refuses as raft leader, by its word that is no older than that.
+    pub(crate) fn cluster_reason(
+        &self,
+        leader: &MemberName,
+        age: Duration,
+    ) -> Option<v1::ClusterReason> {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = table.get(leader)?;
+        if clock::now().since(known.at) >= age {
+            return None;
+        }
+        known
+            .cluster_reason
+            .clone()
+            .filter(|_| known.refused_at.is_none())
     }
 
     /// What the addresses of members answer that do not report.

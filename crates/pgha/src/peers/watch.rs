@@ -78,6 +78,7 @@ impl Watch {
         known.since = Heard::since_after(known.since, known.at, refused, now);
         known.at = now;
         known.answer = None;
+        known.cluster_reason.clone_from(&report.cluster_reason);
         let came_back = known.refused_at.take().is_some();
         let told = news.is_some();
         if told {

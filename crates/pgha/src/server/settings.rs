@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pgha_core::decide::Upstream;
+use pgha_core::settings::PARAMETER_PREFIX;
 use pgha_core::{ClusterState, TimelineId};
 use pgha_postgres::config::{self, ParameterTrust, UserParameters};
 
@@ -11,15 +12,16 @@ use super::{Desk, STATEMENT_MAX};
 impl Desk {
     /// Takes over the cluster's PostgreSQL parameters. Acts at the next start or reload.
     pub(crate) fn set_parameters(&mut self, state: &ClusterState) {
-        match UserParameters::parse(
-            &state.settings.postgres_parameters,
-            ParameterTrust::DataOnly,
-        ) {
-            Ok(parameters) => self.settings.parameters = parameters,
-            Err(error) => {
-                tracing::error!(%error, "the cluster's PostgreSQL parameters are not taken");
-            }
+        let given = &state.settings.postgres_parameters;
+        // They were checked before they were stored, but perhaps by a version that refused less.
+        let (taken, refused) = UserParameters::sift(given, ParameterTrust::DataOnly);
+        for error in refused {
+            let name = &error.name;
+            tracing::warn!(
+                "{error}; it is not applied, the others are: pgha-ctl settings set --unset {PARAMETER_PREFIX}{name}"
+            );
         }
+        self.settings.parameters = taken;
     }
 
     /// Applies the managed settings to the running PostgreSQL. Answers what waits for a restart.
@@ -69,5 +71,27 @@ impl Desk {
         use pgha_postgres::config::RecoveryTimeline;
         self.settings.recovery_timeline =
             timeline.map_or(RecoveryTimeline::Latest, RecoveryTimeline::Pinned);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{Site, Worker};
+
+    /// As an older version may have stored it.
+    #[tokio::test]
+    async fn a_bad_parameter_does_not_keep_the_others_out() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let worker = Worker::new(Arc::new(Site::stand_in(dir.path())));
+        let mut state = ClusterState::default();
+        for (name, value) in [("archive_command", "cp %p /x"), ("work_mem", "8MB")] {
+            let parameters = &mut state.settings.postgres_parameters;
+            parameters.insert(name.to_owned(), value.to_owned());
+        }
+        let mut desk = worker.desk().await;
+        desk.set_parameters(&state);
+        let taken: Vec<_> = desk.settings.parameters.iter().collect();
+        assert_eq!(taken, [("work_mem", "8MB")]);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use pgha_core::{MemberName, Settings};
-use pgha_postgres::config::{ParameterTrust, UserParameters, check_parameters};
+use pgha_core::MemberName;
+use pgha_postgres::config::{CheckError, UserParameters, check_parameters};
 use pgha_postgres::session::SessionOptions;
 use pgha_postgres::{Installation, Layout};
 
@@ -54,11 +54,43 @@ impl Site {
     }
 
     /// Has PostgreSQL itself judge the parameters: one that it refuses keeps it from its next start.
-    pub(crate) async fn check_parameters(&self, settings: &Settings) -> anyhow::Result<()> {
-        let parameters =
-            UserParameters::parse(&settings.postgres_parameters, ParameterTrust::DataOnly)?;
+    pub(crate) async fn check_parameters(
+        &self,
+        parameters: &UserParameters,
+    ) -> Result<(), CheckError> {
         let data_dir = &self.layout.data_dir;
-        check_parameters(&self.installation, data_dir, &parameters, STATEMENT_MAX).await?;
-        Ok(())
+        check_parameters(&self.installation, data_dir, parameters, STATEMENT_MAX).await
+    }
+}
+
+#[cfg(test)]
+impl Site {
+    /// In an empty directory, with a PostgreSQL that is not there.
+    pub(crate) fn stand_in(dir: &std::path::Path) -> Self {
+        let layout = Layout {
+            data_dir: dir.join("postgres"),
+            run_dir: dir.join("run"),
+            conf_dir: dir.join("conf"),
+            socket_dir: dir.join("run"),
+        };
+        std::fs::create_dir(&layout.data_dir).expect("a directory");
+        std::fs::create_dir(&layout.run_dir).expect("a directory");
+        Self {
+            name: "n1".into(),
+            cluster: "main".to_owned(),
+            installation: Installation {
+                bin_dir: "/nonexistent".into(),
+                version: pgha_postgres::Version {
+                    major: 15,
+                    minor: 0,
+                },
+            },
+            layout,
+            listen: "127.0.0.1:5433".parse().expect("an address"),
+            superuser: "postgres".to_owned(),
+            replication_user: "replicator".to_owned(),
+            direct: false,
+            user_hba: Vec::new(),
+        }
     }
 }

@@ -138,7 +138,7 @@ mod tests {
     use futures_util::FutureExt as _;
     use pgha_core::Epoch;
     use pgha_postgres::config::INCLUDE_FILE;
-    use pgha_postgres::{Installation, JobKind, Layout, Marker, Version};
+    use pgha_postgres::{JobKind, Marker};
 
     use super::*;
 
@@ -152,31 +152,7 @@ mod tests {
 
     /// A worker over an empty data directory.
     fn worker(dir: &std::path::Path) -> Worker {
-        let layout = Layout {
-            data_dir: dir.join("postgres"),
-            run_dir: dir.join("run"),
-            conf_dir: dir.join("conf"),
-            socket_dir: dir.join("run"),
-        };
-        std::fs::create_dir(&layout.data_dir).expect("a directory");
-        std::fs::create_dir(&layout.run_dir).expect("a directory");
-        Worker::new(Arc::new(Site {
-            name: "n1".into(),
-            cluster: "main".to_owned(),
-            installation: Installation {
-                bin_dir: "/nonexistent".into(),
-                version: Version {
-                    major: 15,
-                    minor: 0,
-                },
-            },
-            layout,
-            listen: "127.0.0.1:5433".parse().expect("an address"),
-            superuser: "postgres".to_owned(),
-            replication_user: "replicator".to_owned(),
-            direct: false,
-            user_hba: Vec::new(),
-        }))
+        Worker::new(Arc::new(Site::stand_in(dir)))
     }
 
     #[tokio::test]

@@ -172,6 +172,12 @@ impl Member for MemberService {
                     report_json: json,
                     your_store_sequence,
                     your_nonce,
+                    cluster_reason: current.why.cluster.as_ref().map(|(reason, text)| {
+                        v1::ClusterReason {
+                            reason: reason.code().to_owned(),
+                            text: text.clone(),
+                        }
+                    }),
                 };
                 if reports.send(Ok(report)).await.is_err() {
                     return;

@@ -139,9 +139,14 @@ fn explain_absence(
     if primary.is_some() {
         return (None, None);
     }
-    // What the leader waits for is in its own decision; others say what they see.
-    let told = joined.published.borrow().why.cluster.clone();
-    let (reason, text) = told.unwrap_or_else(|| match &view.state.phase {
+    // What the cluster waits for is in the leader's decision; until that is heard others say what they see.
+    let leader = role.leader.as_ref();
+    let told = leader.and_then(|leader| joined.peers.cluster_reason(&leader.name, HEARD_MAX));
+    if let Some(told) = told {
+        return (Some(told.reason), Some(told.text));
+    }
+    let own = joined.published.borrow().why.cluster.clone();
+    let (reason, text) = own.unwrap_or_else(|| match &view.state.phase {
         Phase::Primary(record) => (
             Reason::Promoting,
             format!("{} is becoming primary", record.node),

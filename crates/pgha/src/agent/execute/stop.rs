@@ -57,6 +57,7 @@ impl Agent {
         self.busy.hurried = true;
         self.cancel_job();
         if !matches!(self.local.tree, Tree::Empty | Tree::Unknown) {
+            tracing::warn!("PostgreSQL is killed");
             self.stop(StopMode::Kill);
         }
     }

@@ -1,5 +1,7 @@
 //! The configuration file.
 
+use pgha_core::Settings;
+
 use super::{PEERS, flags, load, refusal};
 
 #[test]
@@ -32,12 +34,11 @@ initial:
         ("postgres.parameters.wal_compression", "on"),
         ("read.max_lag", "1MiB"),
     ];
-    assert_eq!(
-        config.initial,
-        wanted
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into()
-    );
+    let mut settings = Settings::default();
+    for (key, value) in wanted {
+        settings.set(key, value).expect("valid");
+    }
+    assert_eq!(config.initial, settings);
     let list = "peers: [n1=10.0.0.1:7400, n2=10.0.0.2:7400, n3=10.0.0.3:7400]";
     assert_eq!(load(&[], &[], list).expect("valid").peers, config.peers);
 }

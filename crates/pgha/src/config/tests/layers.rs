@@ -1,7 +1,5 @@
 //! Who wins, and what is shown of it.
 
-use std::collections::BTreeMap;
-
 use super::{PEERS, args, around, flags, load};
 use crate::config::error::Source;
 use crate::config::*;
@@ -46,24 +44,16 @@ fn every_key_but_join_is_reported_in_force() {
 
 #[test]
 fn a_repeated_flag_and_a_variable_give_several_settings() {
-    let wanted: BTreeMap<String, String> = [
-        ("lease_ms".to_owned(), "2000".to_owned()),
-        (
-            "postgres.parameters.shared_preload_libraries".to_owned(),
-            "a,b".to_owned(),
-        ),
-    ]
-    .into();
-    let library = "postgres.parameters.shared_preload_libraries=a,b";
+    let mut wanted = Settings::default();
+    wanted.set("lease_ms", "2000").expect("valid");
+    let path = "postgres.parameters.search_path";
+    wanted.set(path, "a,b").expect("valid");
+    let path = format!("{path}=a,b");
     let advertise = ["--advertise", "a:1"];
-    let repeated = ["--initial", "lease_ms=2000", "--initial", library];
-    assert_eq!(
-        flags(&[&advertise[..], &repeated].concat())
-            .expect("valid")
-            .initial,
-        wanted
-    );
-    let variable = format!("lease_ms=2000;{library}");
+    let repeated = ["--initial", "lease_ms=2000", "--initial", &path];
+    let config = flags(&[&advertise[..], &repeated].concat());
+    assert_eq!(config.expect("valid").initial, wanted);
+    let variable = format!("lease_ms=2000;{path}");
     let config = Config::load(&args(&advertise), &around(&[("PGHA_INITIAL", &variable)]));
     assert_eq!(config.expect("valid").initial, wanted);
 }

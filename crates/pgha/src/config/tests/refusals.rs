@@ -64,6 +64,33 @@ fn refuses_with_key_value_and_what_is_accepted() {
             ["initial", "\"lease_ms\"", "KEY=VALUE"],
         ),
         (
+            [
+                "--initial",
+                "postgres.parameters.shared_preload_libraries=x",
+            ],
+            ["initial", "shared_preload_libraries=x", "leave it out"],
+        ),
+        (
+            ["--initial", "postgres.parameters.archive_command=cp"],
+            ["initial", "archive_command=cp", "leave it out"],
+        ),
+        (
+            ["--initial", "postgres.parameters.Max_Wal_Senders=2"],
+            ["initial", "Max_Wal_Senders=2", "at least 10"],
+        ),
+        (
+            ["--initial", "postgres.parameters.max_connections=5"],
+            ["initial", "max_connections=5", "above the 5"],
+        ),
+        (
+            ["--initial", "postgres.parameters.reserved_connections=100"],
+            [
+                "reserved_connections=100",
+                "max_connections = \"100\"",
+                "above the 105",
+            ],
+        ),
+        (
             ["--log-format", "xml"],
             ["log_format", "\"xml\"", "human or json"],
         ),
@@ -86,6 +113,10 @@ fn refuses_with_key_value_and_what_is_accepted() {
         }
     }
     assert!(refusal(flags(&["--advertise", "a:1", "--pg-direct=maybe"])).contains("true or false"));
+    let twice = "PGHA_INITIAL";
+    let given = "postgres.parameters.work_mem=1MB;postgres.parameters.Work_Mem=2MB";
+    let config = Config::load(&args(&good), &around(&[(twice, given)]));
+    assert!(refusal(config).contains("Work_Mem is given twice"));
 }
 
 #[test]

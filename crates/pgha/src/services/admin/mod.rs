@@ -41,9 +41,17 @@ impl AdminService {
         })
     }
 
-    /// The leader's client where somebody else leads. A change of the leader is waited out; a group
+    /// An order that a member passed on is for this member of its cluster.
+    fn check(&self, passed_on_by: Option<&v1::Identity>) -> Result<(), Status> {
+        if passed_on_by.is_some() {
+            self.joined()?.raft.check_identity(passed_on_by)?;
+        }
+        Ok(())
+    }
+
+    /// The leader where somebody else leads. A change of the leader is waited out; a group
     /// without a quorum is not.
-    async fn leader(&self) -> Result<Option<AdminClient<Channel>>, Status> {
+    async fn leader(&self) -> Result<Option<OtherLeader>, Status> {
         let joined = self.joined()?;
         let until = clock::now() + LEADER_MAX;
         loop {
@@ -58,7 +66,12 @@ impl AdminService {
             if let Some(leader) = leader
                 && let Some(channel) = crate::net::connect(&leader.address).await
             {
-                return Ok(Some(AdminClient::new(channel)));
+                let peer = role.members.get(&leader.raft_id);
+                let store_id = peer.map(|peer| peer.store_id.clone());
+                return Ok(Some(OtherLeader {
+                    client: AdminClient::new(channel),
+                    identity: joined.raft.identity_to(leader.raft_id, store_id),
+                }));
             }
             if clock::now() >= until {
                 return Err(Status::failed_precondition(without_quorum(joined, &role)));
@@ -66,6 +79,14 @@ impl AdminService {
             tokio::time::sleep(LEADER_PAUSE).await;
         }
     }
+}
+
+/// Another member, who leads.
+struct OtherLeader {
+    client: AdminClient<Channel>,
+    /// What an order is passed on with: by now its address may be that of a member of another cluster,
+    /// which must not carry it out.
+    identity: v1::Identity,
 }
 
 /// Who has to come back.
@@ -149,40 +170,43 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::SetSettingsRequest>,
     ) -> Result<Response<v1::SettingsReply>, Status> {
+        let mut request = request.into_inner();
+        self.check(request.passed_on_by.as_ref())?;
         if let Some(mut leader) = self.leader().await? {
-            return leader.set_settings(request.into_inner()).await;
+            request.passed_on_by = Some(leader.identity);
+            return leader.client.set_settings(request).await;
         }
         let joined = self.joined()?;
-        let request = request.into_inner();
         let current = joined.raft.state().borrow().state.settings.clone();
         let set: BTreeMap<String, String> = request.values.into_iter().collect();
-        settings::check(joined, &current, &set, &request.unset).await?;
+        let expected_version = request.expected_version.unwrap_or(current.version);
+        settings::check_version(&current, expected_version)?;
+        settings::check(joined.site.as_deref(), &current, &set, &request.unset).await?;
         let command = Command::SetSettings {
-            expected_version: request.expected_version.unwrap_or(current.version),
+            expected_version,
             set,
             unset: request.unset,
         };
-        match joined.raft.propose(command, PROPOSE_MAX).await {
-            Ok(Ok(())) => Ok(Response::new(settings::settings(joined))),
-            Ok(Err(refusal)) => Err(Status::invalid_argument(refusal.to_string())),
-            // What was proposed may still come to pass.
-            Err(error) if error.outcome_is_unknown() => Err(Status::unknown(error.to_string())),
-            Err(error) => Err(Status::unavailable(error.to_string())),
-        }
+        settings::propose(&joined.raft, command, !request.no_wait).await?;
+        Ok(Response::new(settings::settings(joined)))
     }
 
     async fn switchover(
         &self,
         request: Request<v1::SwitchoverRequest>,
     ) -> Result<Response<Events>, Status> {
-        self.order(Order::Switchover(request.into_inner())).await
+        let request = request.into_inner();
+        self.check(request.passed_on_by.as_ref())?;
+        self.order(Order::Switchover(request)).await
     }
 
     async fn failover(
         &self,
         request: Request<v1::FailoverRequest>,
     ) -> Result<Response<Events>, Status> {
-        self.order(Order::Failover(request.into_inner())).await
+        let request = request.into_inner();
+        self.check(request.passed_on_by.as_ref())?;
+        self.order(Order::Failover(request)).await
     }
 
     async fn quorum(

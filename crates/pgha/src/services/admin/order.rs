@@ -1,15 +1,13 @@
 //! An operator's order on its way to the raft leader, wherever that moves meanwhile.
 
 use pgha_proto::v1;
-use pgha_proto::v1::admin_client::AdminClient;
 use pgha_proto::v1::outcome::Kind;
 use tokio::sync::mpsc;
-use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 
-use super::AdminService;
 use super::change::NotDone;
 use super::progress::{Events, Sender, events, outcome};
+use super::{AdminService, OtherLeader};
 
 /// The lead is handed over once after a change of primary; where it goes on moving, somebody else has
 /// to look first.
@@ -24,13 +22,27 @@ pub(super) enum Order {
 }
 
 impl Order {
-    async fn submit(
-        self,
-        mut leader: AdminClient<Channel>,
-    ) -> Result<Streaming<v1::Progress>, Status> {
+    async fn submit(self, leader: OtherLeader) -> Result<Streaming<v1::Progress>, Status> {
+        let OtherLeader {
+            mut client,
+            identity,
+        } = leader;
+        let passed_on_by = Some(identity);
         let answer = match self {
-            Self::Failover(request) => leader.failover(request).await,
-            Self::Switchover(request) => leader.switchover(request).await,
+            Self::Failover(request) => {
+                let request = v1::FailoverRequest {
+                    passed_on_by,
+                    ..request
+                };
+                client.failover(request).await
+            }
+            Self::Switchover(request) => {
+                let request = v1::SwitchoverRequest {
+                    passed_on_by,
+                    ..request
+                };
+                client.switchover(request).await
+            }
         };
         answer.map(Response::into_inner)
     }
@@ -76,7 +88,7 @@ impl AdminService {
     }
 }
 
-async fn pass_on(order: Order, leader: AdminClient<Channel>, sender: &Sender) {
+async fn pass_on(order: Order, leader: OtherLeader, sender: &Sender) {
     let mut stream = match order.submit(leader).await {
         Ok(stream) => stream,
         Err(status) => {
