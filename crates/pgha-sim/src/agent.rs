@@ -33,9 +33,10 @@ impl World {
         let now = self.nodes[node].now(self.now);
         let wait = self.start_wait(node);
         let forgetful = self.is(Mutant::ToldForgotten);
+        let membership = self.effective(node).map(|membership| membership.id);
         let n = &mut self.nodes[node];
         let told = n.disk.told.filter(|_| !forgetful);
-        let grantor = Grantor::started(n.disk.adopted, told, now, wait);
+        let grantor = Grantor::started(n.disk.adopted, told, membership, now, wait);
         n.sidecar = Some(Sidecar {
             me: Me {
                 name: n.name.clone(),

@@ -19,10 +19,10 @@ pub enum Failure {
     /// A promise was broken.
     #[error("{0}")]
     Promise(Violation),
-    /// The cluster did not become whole.
-    #[error("not whole {seconds} s after everything was mended: {what}")]
+    /// The cluster was whole, and is not any more, although nothing breaks.
+    #[error("not whole any more {seconds} s after everything was mended: {what}")]
     NotWhole {
-        /// How long.
+        /// When.
         seconds: u64,
         /// What is missing.
         what: String,
@@ -54,24 +54,6 @@ pub enum Failure {
         epoch: Epoch,
         /// The newest epoch.
         opened: Epoch,
-    },
-    /// What was acknowledged when enough standbys had it is missing, and the rule of P2 called that safe.
-    #[error("epoch {epoch} opens without {lost} writes that standbys had confirmed")]
-    SynchronousLoss {
-        /// Which epoch.
-        epoch: Epoch,
-        /// How many.
-        lost: usize,
-    },
-    /// What was acknowledged when everybody had it is missing on one of them.
-    #[error(
-        "{member} accepts connections without {lost} writes that every data member had flushed"
-    )]
-    SynchronousDataLost {
-        /// Who.
-        member: String,
-        /// How many.
-        lost: usize,
     },
     /// Somebody never sleeps.
     #[error("spins at one moment: {event}")]

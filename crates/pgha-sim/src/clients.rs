@@ -62,7 +62,7 @@ impl World {
         let bytes = 64 * self.rng.random_range(1..=2);
         if let Some(data) = &mut self.nodes[node].disk.data {
             let timeline = data.timeline();
-            data.append(bytes, timeline, kind, origin);
+            data.insert(bytes, timeline, kind, origin);
         }
         self.written(node);
     }
@@ -85,9 +85,13 @@ impl World {
         if self.nonce(node) != Some(session.nonce) || !self.nodes[node].up {
             return;
         }
-        let data = self.nodes[node].disk.data.as_ref();
-        let record = data.and_then(|data| data.wal.get(index));
-        let end = record.filter(|r| r.chain == chain).map(|r| r.end);
+        let data = self.nodes[node].disk.data.as_mut();
+        let end = data.and_then(|data| {
+            let record = data.wal.get(index).filter(|r| r.chain == chain)?;
+            let end = record.end;
+            data.flush_to(end);
+            Some(end)
+        });
         if end.is_none_or(|end| !self.is_let_go(node, end)) {
             let ended = self.nodes[node].postgres.as_ref().map(|p| p.id) != Some(session.postgres);
             if !ended {

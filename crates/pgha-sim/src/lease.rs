@@ -68,7 +68,7 @@ impl World {
         let start_wait = self.start_wait(node);
         let n = &mut self.nodes[node];
         let adopted = n.disk.adopted;
-        let flush_lsn = n.disk.data.as_ref().map_or(Lsn::ZERO, |data| data.end());
+        let flush_lsn = n.disk.data.as_ref().map_or(Lsn::ZERO, |data| data.flushed);
         let Some(sidecar) = &mut n.sidecar else {
             return;
         };

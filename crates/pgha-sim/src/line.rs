@@ -4,7 +4,6 @@ use pgha_core::invariant::{self, MissingWrite, Violation};
 use pgha_core::journal::JournalEntry;
 use pgha_core::{Epoch, StartKind};
 
-use crate::check::Failure;
 use crate::wal::DataDirectory;
 use crate::world::World;
 
@@ -134,7 +133,7 @@ impl World {
         // Not even where an operator accepts a loss: whomever he names had it.
         if self.waits_for_all() && !missing.is_empty() {
             let lost = missing.len();
-            return self.fail(Failure::SynchronousLoss { epoch, lost });
+            return self.check(Err(Violation::SynchronousLoss { epoch, lost }));
         }
         if !missing.is_empty() {
             self.count("opening with loss");

@@ -116,7 +116,7 @@ impl Mutant {
             Self::LetGoByOne => &["that standbys had confirmed"],
             Self::RewoundAnswersEarly => &["that every data member had flushed"],
             // A timeline that was not assigned is refused, and a tail that nobody tells is waited for.
-            Self::TimelineReused | Self::LossForgotten | Self::WaitsForEver => &["not whole"],
+            Self::TimelineReused | Self::LossForgotten | Self::WaitsForEver => &["P10 "],
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The model PostgreSQL: a process tree over a data directory.
 
 use pgha_core::decide::{StopMode, Tree};
-use pgha_core::invariant::Violation;
+use pgha_core::invariant::{self, Violation};
 
 use crate::event::NodeEvent;
 use crate::mutant::Mutant;
@@ -15,9 +15,9 @@ impl World {
     pub fn launch(&mut self, node: usize, tree: &Tree) {
         let id = self.fresh_id();
         let n = &mut self.nodes[node];
-        if n.disk.marker {
-            let member = n.name.clone();
-            return self.check(Err(Violation::Marker { member }));
+        let whole = invariant::started_whole(&n.name, n.disk.marker);
+        if whole.is_err() {
+            return self.check(whole);
         }
         let Some(data) = &mut n.disk.data else {
             return;
@@ -215,10 +215,12 @@ impl World {
         let assigned = if reused { own } else { own.max(*timeline) };
         let bogus = data.newest_history > data.timeline() && !postgres.pinned;
         let end = data.end();
-        let checked = pgha_core::invariant::start(&pgha_core::invariant::StartView {
+        let checked = invariant::start(&invariant::StartView {
             member: &n.name,
             epoch,
             lease_held,
+            // The order was held against what was adopted then; what came since does not take it back, and
+            // finds the gate closed.
             adopted: epoch,
         });
         let reported = fork.fork_lsn;

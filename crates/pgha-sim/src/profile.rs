@@ -76,6 +76,27 @@ impl Profile {
         }
     }
 
+    /// Whether nothing is taken from a primary by what breaks here (P11).
+    pub(crate) fn spares_primary(&self) -> bool {
+        let spares = |kind: &Fault| {
+            matches!(
+                kind,
+                Fault::LeaderChanges | Fault::ApplySlow | Fault::DiskStalls
+            )
+        };
+        let percents = [
+            self.drop_percent,
+            self.slow_percent,
+            self.job_fails_percent,
+            self.start_fails_percent,
+        ];
+        !self.kinds.is_empty()
+            && self.kinds.iter().all(spares)
+            && percents.iter().all(|percent| *percent == 0)
+            && self.quorum_lost.is_none()
+            && !self.wild_clocks
+    }
+
     /// How many times as wrong as they are allowed to be clocks run.
     pub(crate) fn clock_rate_times(&self) -> i64 {
         if self.wild_clocks { WILD_TIMES } else { 1 }

@@ -1,7 +1,7 @@
 //! The receiver of a standby: attaches as PostgreSQL would, and is judged by what is true.
 
 use pgha_core::decide::{Upstream, slot_name};
-use pgha_core::invariant::Violation;
+use pgha_core::invariant;
 use rand::Rng;
 
 use crate::event::NodeEvent;
@@ -85,7 +85,12 @@ impl World {
         }
         // History files come first, whatever becomes of the rest.
         let (newest, attached) = (other.timeline(), own.attach(other));
-        let (at, pure) = (own.end(), own.is_prefix_of(other));
+        let at = own.end();
+        let shared = if own.is_prefix_of(other) {
+            at
+        } else {
+            own.common_with(other)
+        };
         let id = self.nodes[from].postgres.as_ref().map(|p| p.id);
         if let Some(data) = &mut self.nodes[node].disk.data {
             data.newest_history = data.newest_history.max(newest);
@@ -99,15 +104,8 @@ impl World {
             });
             return false;
         }
-        if !pure {
-            let receiver = self.nodes[node].name.clone();
-            let upstream = self.nodes[from].name.clone();
-            self.check(Err(Violation::Mixed {
-                receiver,
-                at,
-                upstream,
-            }));
-        }
+        let [receiver, upstream] = [node, from].map(|node| self.nodes[node].name.clone());
+        self.check(invariant::one_history(&receiver, &upstream, at, shared));
         self.count("receiver attached");
         if let Some(receiver) = self.nodes[node]
             .postgres
@@ -135,6 +133,7 @@ impl World {
             return;
         };
         own.wal.extend(records);
+        own.flushed = own.end();
         own.newest_history = own.newest_history.max(newest);
         let at = own.end();
         let slot = self.nodes[node]
@@ -142,6 +141,9 @@ impl World {
             .as_ref()
             .and_then(|p| p.receiver.as_ref())
             .map(|receiver| receiver.slot.clone());
+        if let Some(source) = self.nodes[from].disk.data.as_mut() {
+            source.flush_to(at.min(source.end()));
+        }
         if let (Some(slot), Some(source)) = (slot, self.nodes[from].disk.data.as_mut())
             && let Some(kept) = source.slots.get_mut(&slot)
         {

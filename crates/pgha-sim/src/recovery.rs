@@ -1,5 +1,8 @@
 //! After everything is mended: the cluster becomes whole in time, then nobody does anything.
 
+use std::time::Duration;
+
+use pgha_core::invariant;
 use pgha_core::journal::Cause;
 use pgha_core::report::MemberState;
 use pgha_core::state::Fitness;
@@ -56,9 +59,14 @@ impl World {
                     self.hopeless = true;
                     return;
                 }
-                if settled || overdue {
+                if settled {
                     let seconds = (self.now - healed) / SECOND;
                     return self.fail(Failure::NotWhole { seconds, what });
+                }
+                let [waited, most] = [self.now - healed, RECOVERY_MAX].map(Duration::from_nanos);
+                self.check(invariant::no_endless_wait(Some(&what), waited, most));
+                if overdue {
+                    return;
                 }
                 self.operator_helps(healed);
             }

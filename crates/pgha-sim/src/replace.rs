@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pgha_core::decide::JobDone;
-use pgha_core::invariant::Violation;
+use pgha_core::invariant;
 use pgha_core::{Epoch, MemberName, TimelineId};
 
 use crate::mutant::Mutant;
@@ -43,12 +43,15 @@ impl World {
             && self.nodes[node].disk.marker
             && !self.fault_chance(self.profile.job_fails_percent);
         let data = self.nodes[source].disk.data.as_ref()?;
-        good.then(|| DataDirectory {
+        let mut copy = DataDirectory {
             slots: BTreeMap::new(),
             clean: false,
             never_replayed: true,
             ..data.clone()
-        })
+        };
+        // WAL is sent once it is flushed, and no page is on the disk before its WAL.
+        copy.lose_unflushed();
+        good.then_some(copy)
     }
 
     pub(crate) fn clone_from(&mut self, node: usize, from: &MemberName) {
@@ -101,13 +104,9 @@ impl World {
             self.count("rewind to a twin refused");
             return self.job_failed(node, "the source has another timeline of that number");
         }
-        if believed > truly {
-            let receiver = self.nodes[node].name.clone();
-            return self.check(Err(Violation::Mixed {
-                receiver,
-                at: believed,
-                upstream: from.clone(),
-            }));
+        let judged = invariant::one_history(&self.nodes[node].name, from, believed, truly);
+        if judged.is_err() {
+            return self.check(judged);
         }
         self.count_fork(node, &copy);
         // The pages are as new as the source; the WAL between its checkpoint and them is copied or not.
@@ -118,6 +117,7 @@ impl World {
         if self.chance(50) {
             let redo = copy.redo;
             copy.wal.retain(|record| record.end <= redo);
+            copy.flushed = copy.end();
         }
         self.nodes[node].disk.data = Some(copy);
         self.count("rewind");

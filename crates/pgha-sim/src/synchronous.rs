@@ -2,11 +2,11 @@
 //! may configure it, are let go as [`pgha_core::sync`] says that PostgreSQL does, and where its rule calls a
 //! promotion safe nothing of them may be missing. The election does not ask that rule yet.
 
-use pgha_core::journal::JournalEntry;
-use pgha_core::sync::{InForce, Method, SyncReport, SyncSet, Walsender, may_promote, released_by};
+use pgha_core::invariant;
+use pgha_core::journal::{Evidence, JournalEntry};
+use pgha_core::sync::{InForce, Method, SyncSet, Walsender, released_by};
 use pgha_core::{Lsn, MemberName, StartKind};
 
-use crate::check::Failure;
 use crate::mutant::Mutant;
 use crate::world::{Shape, World};
 
@@ -65,33 +65,19 @@ impl World {
 
     /// A primary opens without so many acknowledged writes that its predecessor had.
     pub(crate) fn check_sync_rule(&mut self, entry: &JournalEntry, lost: usize) {
-        let (Some(set), Some(candidate)) = (&self.synchronous, &entry.primary) else {
+        let Some(set) = &self.synchronous else {
             return;
         };
-        let reports = entry.evidence.iter().filter(|e| e.refused.is_none());
-        let reports: Vec<_> = reports
-            .map(|evidence| SyncReport {
-                member: evidence.member.clone(),
-                end: evidence.end_of_wal,
-                former_primary: evidence.former_primary,
-            })
-            .collect();
         let in_force = InForce::settled(set.clone());
-        let asks_standbys = !reports.iter().any(|report| report.former_primary);
-        let refused = may_promote(&in_force, &reports, candidate).is_err();
+        let fit = |e: &Evidence| e.refused.is_none();
+        let asks_standbys = !entry.evidence.iter().any(|e| fit(e) && e.former_primary);
         if entry.kind == Some(StartKind::Promotion) && asks_standbys {
-            self.count(match refused {
-                true => "promotion that the synchronous rule refuses",
-                false => "promotion that the synchronous rule allows",
+            self.count(match invariant::allowed_by_sync(entry, &in_force) {
+                false => "promotion that the synchronous rule refuses",
+                true => "promotion that the synchronous rule allows",
             });
         }
-        if refused {
-            return;
-        }
-        if lost > 0 {
-            let epoch = entry.epoch;
-            self.fail(Failure::SynchronousLoss { epoch, lost });
-        }
+        self.check(invariant::synchronous_kept(entry, &in_force, lost));
     }
 
     /// When a PostgreSQL accepts connections: whether a restart, a clone or a rewind cost it anything.
@@ -105,10 +91,8 @@ impl World {
         let has = |index: usize, chain: u64| data.wal.get(index).is_some_and(|r| r.chain == chain);
         let writes = self.acknowledged.iter();
         let lost = writes.filter(|w| !has(w.index, w.chain)).count();
-        let member = n.name.to_string();
+        let member = n.name.clone();
         self.count("synchronous data judged");
-        if lost > 0 {
-            self.fail(Failure::SynchronousDataLost { member, lost });
-        }
+        self.check(invariant::synchronous_kept_by(&member, lost));
     }
 }

@@ -40,6 +40,8 @@ pub struct DataDirectory {
     pub system_identifier: SystemIdentifier,
     /// Its WAL from the beginning.
     pub wal: Vec<Record>,
+    /// What outlives a loss of power ends here.
+    pub flushed: Lsn,
     /// Timeline of the last checkpoint, as the control file has it.
     pub control_timeline: TimelineId,
     /// End of WAL at that checkpoint.
@@ -82,6 +84,7 @@ impl DataDirectory {
         let mut fresh = Self {
             system_identifier,
             wal: Vec::new(),
+            flushed: Lsn::ZERO,
             control_timeline: timeline,
             redo: Lsn::ZERO,
             clean: true,
@@ -130,8 +133,27 @@ impl DataDirectory {
         self.wal.iter().map(|record| record.chain).collect()
     }
 
-    /// Writes a record of `bytes`; `origin` is never used twice.
+    /// Writes a record of `bytes`, with everything before it, to the disk; `origin` is never used twice.
     pub fn append(&mut self, bytes: u64, timeline: TimelineId, kind: RecordKind, origin: u64) {
+        self.insert(bytes, timeline, kind, origin);
+        self.flush_to(self.end());
+    }
+
+    /// What is before `end` is on the disk: a commit is answered only then, and a standby is sent no more
+    /// than that.
+    pub fn flush_to(&mut self, end: Lsn) {
+        self.flushed = self.flushed.max(end);
+    }
+
+    /// The power is gone; whether anything went with it.
+    pub fn lose_unflushed(&mut self) -> bool {
+        let before = self.wal.len();
+        self.wal.retain(|record| record.end <= self.flushed);
+        self.wal.len() < before
+    }
+
+    /// Writes a record that is not on the disk yet.
+    pub fn insert(&mut self, bytes: u64, timeline: TimelineId, kind: RecordKind, origin: u64) {
         let chain = mix(self.chain() ^ mix(origin));
         let end = Lsn(self.end().0 + bytes);
         self.clean = false;

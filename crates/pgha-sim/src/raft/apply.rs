@@ -59,12 +59,7 @@ impl World {
         let entry = &self.raft.log[n.disk.applied];
         n.disk.applied += 1;
         let Entry::Command(command) = entry else {
-            let quorums = self.electorate(node);
-            let sidecar = self.nodes[node].sidecar.as_mut();
-            if let Some(holder) = sidecar.and_then(|sidecar| sidecar.holder.as_mut()) {
-                holder.set_quorums(quorums);
-            }
-            return;
+            return self.lease_learns_membership(node);
         };
         let index = n.disk.applied as u64;
         let result = n.disk.state.apply(index, command);

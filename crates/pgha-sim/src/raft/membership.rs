@@ -79,10 +79,6 @@ impl World {
         }
         let disk = &self.nodes[node].disk;
         let newest = self.effective(node);
-        let applied = self.membership_at(disk.applied);
-        if newest.as_ref() == applied {
-            return applied.map(Membership::quorums).unwrap_or_default();
-        }
         let stored = self.raft.memberships.iter().rev();
         let mut stored = stored.filter(|(end, _)| *end <= disk.stored);
         let before = if disk.tail.is_some() {
@@ -90,9 +86,21 @@ impl World {
         } else {
             stored.nth(1)
         };
-        let all = before.map(|(_, membership)| membership).into_iter();
-        let all = all.chain(applied).chain(newest.as_ref());
-        Quorums::new(all.flat_map(|membership| membership.sets.iter().cloned()))
+        let sets = |membership: Option<&'_ Membership>| -> Vec<BTreeSet<RaftId>> {
+            membership.map_or_else(Vec::new, |membership| membership.sets.clone())
+        };
+        Quorums::to_ask(
+            self.is_settled(node),
+            &sets(before.map(|(_, membership)| membership)),
+            &sets(self.membership_at(disk.applied)),
+            &sets(newest.as_ref()),
+        )
+    }
+
+    /// Whether `node` has applied the newest membership that it has stored.
+    fn is_settled(&self, node: usize) -> bool {
+        let applied = self.membership_at(self.nodes[node].disk.applied);
+        applied.is_some() && self.effective(node).as_ref() == applied
     }
 
     /// The lease's threads learn of a change before anybody is told that it is stored.
@@ -109,6 +117,7 @@ impl World {
     pub fn lease_learns_membership(&mut self, node: usize) {
         let now = self.nodes[node].now(self.now);
         let (newest, quorums) = (self.effective(node), self.electorate(node));
+        let settled = self.is_settled(node);
         let n = &mut self.nodes[node];
         let wait = n.disk.state.settings.start_wait();
         let Some(sidecar) = &mut n.sidecar else {
@@ -116,6 +125,9 @@ impl World {
         };
         if let Some(newest) = newest {
             sidecar.grantor.set_membership(newest.id, now, wait);
+        }
+        if settled {
+            sidecar.grantor.set_settled(n.disk.state.epoch);
         }
         if let Some(holder) = &mut sidecar.holder {
             holder.set_quorums(quorums);

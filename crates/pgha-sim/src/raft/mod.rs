@@ -203,8 +203,12 @@ impl World {
         self.refresh_view(node);
     }
 
-    /// What was acknowledged before it was flushed is gone with the power.
+    /// What was not flushed is gone with the power.
     pub(crate) fn power_is_lost(&mut self, node: usize) {
+        let data = self.nodes[node].disk.data.as_mut();
+        if data.is_some_and(crate::wal::DataDirectory::lose_unflushed) {
+            self.count("unflushed WAL lost with the power");
+        }
         if self.is(Mutant::AppendNotFlushed) {
             let lost = usize::try_from(self.span(1, 3) / MS).unwrap_or(1);
             let disk = &mut self.nodes[node].disk;

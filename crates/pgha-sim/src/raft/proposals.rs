@@ -115,6 +115,9 @@ impl World {
         }
         if let Command::Revoke(revoke) = &command {
             self.count(&format!("revoke {}", revoke.cause.code()));
+            if self.profile.spares_primary() {
+                self.check(invariant::role_kept([self.truth.epoch]));
+            }
         }
     }
 

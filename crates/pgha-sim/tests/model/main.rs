@@ -171,6 +171,26 @@ fn the_voters_change_slowly() {
     holds(&model, &facts);
 }
 
+#[test]
+#[ignore = "not exhausted within 150 s, never run to its end: make model-long"]
+fn the_voters_change_in_both_steps() {
+    let model = LeaseModel::voters_change_in_both_steps(
+        "3 of 4 voters, 2 epochs, one voter replaced while promises lapse",
+    );
+    let facts = [Fact::LastEpochHeld, Fact::Waited, Fact::VotersChanged];
+    holds(&model, &facts);
+}
+
+#[test]
+#[ignore = "a minute on two cores: make model-long"]
+fn the_voters_change_and_one_starts_again() {
+    let model = LeaseModel::voters_change_and_restart(
+        "3 of 4 voters, 2 epochs, 1 restart, joint while promises lapse",
+    );
+    let facts = [Fact::LastEpochHeld, Fact::Waited, Fact::VotersChanged];
+    holds(&model, &facts);
+}
+
 const ONE_GATE: &str = "P1 one gate";
 const EPOCHS_GROW: &str = "P6 epochs grow";
 

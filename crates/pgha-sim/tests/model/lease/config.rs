@@ -152,6 +152,23 @@ impl LeaseModel {
         }
     }
 
+    /// Both steps, while promises lapse twice.
+    pub(crate) fn voters_change_in_both_steps(name: &'static str) -> Self {
+        Self {
+            changes: 2,
+            ticks: Some(2),
+            ..Self::voters_change_slowly(name)
+        }
+    }
+
+    /// As far as the joint membership, while promises lapse and one process is started anew.
+    pub(crate) fn voters_change_and_restart(name: &'static str) -> Self {
+        Self {
+            restarts: 1,
+            ..Self::voters_change_slowly(name)
+        }
+    }
+
     /// `lease_ms` was doubled.
     pub(crate) fn lease_grew(name: &'static str) -> Self {
         Self {

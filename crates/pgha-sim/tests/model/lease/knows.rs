@@ -88,17 +88,12 @@ impl LeaseModel {
     /// Every half of the memberships that are applied and effective; while these differ, of the one
     /// before the effective one too.
     fn quorums_of(&self, applied: u64, effective: u64) -> Quorums {
-        let before = if applied == effective {
-            applied
-        } else {
-            effective.max(1) - 1
-        };
-        let memberships = [before, applied, effective];
         if self.rules == Rules::OnlyTheNewHalf {
             return Quorums::new(self.sets(effective).pop());
         }
-        let memberships = memberships.into_iter();
-        Quorums::new(memberships.flat_map(|membership| self.sets(membership)))
+        let settled = applied == effective;
+        let before = self.sets(effective.saturating_sub(1));
+        Quorums::to_ask(settled, &before, &self.sets(applied), &self.sets(effective))
     }
 
     fn tabulate(&self) -> Tables {

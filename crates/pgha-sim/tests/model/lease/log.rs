@@ -165,8 +165,7 @@ impl LeaseModel {
         }
         let wait = self.start_wait(state, index);
         let node = state.node(index);
-        node.grantor = Grantor::started(node.adopted, None, now, wait);
-        node.grantor.set_membership(node.membership, now, wait);
+        node.grantor = Grantor::started(node.adopted, None, Some(node.membership), now, wait);
         self.catch_up(state, index);
         state.restarts_left -= 1;
     }

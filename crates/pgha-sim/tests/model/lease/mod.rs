@@ -63,8 +63,7 @@ pub(crate) enum Action {
 
 impl LeaseModel {
     fn first_node(&self, index: usize, log: usize) -> Node {
-        let mut grantor = Grantor::started(Epoch(1), None, Mono::ZERO, Duration::ZERO);
-        grantor.set_membership(0, Mono::ZERO, Duration::ZERO);
+        let mut grantor = Grantor::started(Epoch(1), None, Some(0), Mono::ZERO, Duration::ZERO);
         grantor.set_caught_up(Duration::ZERO);
         if self.rules == Rules::SilenceProves {
             grantor.know_epoch(Epoch(1), Mono::ZERO);
