@@ -9,6 +9,7 @@ use anyhow::Context;
 use nix::unistd::{Gid, Uid, User};
 
 use crate::netns::Namespace;
+use crate::plain::BIN_DIR;
 
 /// Who the daemons run as: `postgres` where the tests run as root, else whoever runs them.
 #[derive(Debug, Clone)]
@@ -52,7 +53,8 @@ impl Account {
     }
 
     /// A command that runs as this account, in `namespace` where one is given, with an environment
-    /// that holds nothing of the caller's but the search path and the log filter.
+    /// that holds nothing of the caller's but the search path, the log filter and the choice of a
+    /// PostgreSQL.
     pub fn command(&self, program: impl AsRef<OsStr>, namespace: Option<&Namespace>) -> Command {
         let mut command = match namespace {
             None => self.plain(program.as_ref()),
@@ -62,7 +64,7 @@ impl Account {
             .env_clear()
             .env("HOME", &self.home)
             .env("LC_ALL", "C.UTF-8");
-        for kept in ["PATH", "RUST_LOG", "RUST_BACKTRACE"] {
+        for kept in ["PATH", "RUST_LOG", "RUST_BACKTRACE", BIN_DIR] {
             if let Some(value) = std::env::var_os(kept) {
                 command.env(kept, value);
             }

@@ -29,8 +29,15 @@ pub struct Plain {
     child: Option<std::process::Child>,
 }
 
-/// The newest PostgreSQL of the distribution, as the packages of Debian and PGDG lay it out.
+/// Names the directory of another version's programs than the distribution's, for pgha and for tests.
+pub const BIN_DIR: &str = "PGHA_PG_BIN_DIR";
+
+/// The PostgreSQL that was chosen, or the newest of the distribution, as the packages of Debian and PGDG
+/// lay it out.
 pub fn binaries() -> anyhow::Result<PathBuf> {
+    if let Some(chosen) = std::env::var_os(BIN_DIR) {
+        return Ok(chosen.into());
+    }
     let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .context("no PostgreSQL: run deploy/dev/install.sh")?
         .flatten()

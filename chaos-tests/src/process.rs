@@ -43,6 +43,12 @@ impl Process {
         })
     }
 
+    /// Its environment, a variable a line; nothing where it is gone or of another account.
+    pub fn environment(&self) -> String {
+        let bytes = std::fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).replace('\0', "\n")
+    }
+
     /// What it has written to files and sockets so far (`proc(5)`, `wchar`); 0 where it is gone.
     pub fn written_bytes(&self) -> u64 {
         let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid)).unwrap_or_default();

@@ -5,6 +5,9 @@ use std::time::Duration;
 use pgha_chaos::member::Part;
 use pgha_chaos::status::Status;
 use pgha_chaos::{Cluster, ClusterOptions, wait};
+use pgha_proto::v1;
+use pgha_proto::v1::admin_client::AdminClient;
+use tonic::Code;
 
 const WITHIN: Duration = Duration::from_secs(90);
 
@@ -33,6 +36,7 @@ async fn orders_that_cannot_be_carried_out() -> anyhow::Result<()> {
             }
         }
     }
+    passed_on_from_elsewhere(&cluster, slow).await?;
     to_a_lagging_one(&cluster, &primary, slow).await?;
     cluster.member_mut(gone)?.stop(WITHIN).await?;
     let address = cluster.member(gone)?.addresses.raft.to_string();
@@ -55,6 +59,37 @@ async fn orders_that_cannot_be_carried_out() -> anyhow::Result<()> {
         .ends_in_one_primary_and_all_streaming(WITHIN)
         .await?;
     cluster.finish();
+    Ok(())
+}
+
+/// A member of another cluster takes this one for its raft leader: an address may belong to somebody
+/// else by now.
+async fn passed_on_from_elsewhere(cluster: &Cluster, to: &str) -> anyhow::Result<()> {
+    let before = cluster.history().await?.len();
+    for name in cluster.names() {
+        let address = cluster.member(&name)?.addresses.raft;
+        let mut admin = AdminClient::connect(format!("http://{address}")).await?;
+        let order = v1::FailoverRequest {
+            to: to.to_owned(),
+            allow_data_loss: true,
+            timeout_ms: 5_000,
+            passed_on_by: Some(v1::Identity {
+                cluster_id: "elsewhere".to_owned(),
+                generation: 1,
+                from_raft_id: 1,
+                from_store_id: "a store".to_owned(),
+                to_raft_id: 2,
+                to_store_id: String::new(),
+            }),
+        };
+        let refused = admin.failover(order).await.map(drop).err();
+        let code = refused.as_ref().map(tonic::Status::code);
+        anyhow::ensure!(
+            matches!(code, Some(Code::InvalidArgument | Code::FailedPrecondition)),
+            "{name}: {refused:?}"
+        );
+    }
+    assert_eq!(cluster.history().await?.len(), before);
     Ok(())
 }
 

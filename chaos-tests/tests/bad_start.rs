@@ -115,6 +115,7 @@ async fn postgresql_is_missing_or_incomplete() -> anyhow::Result<()> {
         "pg_basebackup",
         "pg_controldata",
         "pg_ctl",
+        "pg_waldump",
     ] {
         // Copied, as links would lead to the directory that has them all.
         std::fs::copy(plain::binaries()?.join(program), programs.join(program))?;

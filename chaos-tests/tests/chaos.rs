@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use pgha_chaos::nemesis::{self, Dose, Entry, Kind, Place, Schedule};
+use pgha_chaos::part::Part;
 use pgha_chaos::round::{self, Outcome, Verdict};
 use pgha_chaos::{Cluster, ClusterOptions, campaign, netns, skip, wait};
 
@@ -11,6 +12,9 @@ use pgha_chaos::{Cluster, ClusterOptions, campaign, netns, skip, wait};
 const SEED: u64 = 1;
 /// On a machine that is busy with other tests.
 const WITHIN: Duration = Duration::from_secs(60);
+
+/// A test run has to stay one that people wait for.
+static PART: Part = Part::new("chaos", Duration::from_secs(8 * 60));
 
 /// One cluster through one round of each. The first of a kind strikes the primary, where it may strike anybody.
 async fn endure(test: &str, kinds: &[Kind]) -> anyhow::Result<()> {
@@ -52,6 +56,7 @@ async fn play(test: &str, schedules: &[Schedule]) -> anyhow::Result<Vec<Outcome>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_that_fail_by_halves() -> anyhow::Result<()> {
+    let _turn = PART.begin();
     let kinds = [
         Kind::SendingCut,
         Kind::ReceivingCut,
@@ -68,6 +73,7 @@ async fn links_that_fail_by_halves() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_stop_or_end() -> anyhow::Result<()> {
+    let _turn = PART.begin();
     let kinds = [
         Kind::GuardFrozen,
         Kind::AllFrozen,
@@ -85,6 +91,7 @@ async fn processes_that_stop_or_end() -> anyhow::Result<()> {
 /// sidecar fences nobody, so that they are there for longer than between two looks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_writers_are_seen_where_there_are_two() -> anyhow::Result<()> {
+    let _turn = PART.begin();
     let entry = |at_ms, kind, length_ms| Entry {
         at: Duration::from_millis(at_ms),
         kind,
@@ -110,6 +117,7 @@ async fn two_writers_are_seen_where_there_are_two() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn disks_and_jobs_that_fail() -> anyhow::Result<()> {
+    let _turn = PART.begin();
     let kinds = [
         Kind::PostgresFsyncError,
         Kind::StoreFsyncError,
@@ -127,6 +135,7 @@ async fn disks_and_jobs_that_fail() -> anyhow::Result<()> {
 /// A disk that is filled and has no WAL on it fills nobody's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn data_that_was_copied_anew_has_its_wal_on_the_small_disk_again() -> anyhow::Result<()> {
+    let _turn = PART.begin();
     let test = "data_that_was_copied_anew_has_its_wal_on_the_small_disk_again";
     if let Some(reason) = Kind::WalDiskFull.obstacle() {
         skip::say(test, reason);
@@ -155,6 +164,7 @@ async fn data_that_was_copied_anew_has_its_wal_on_the_small_disk_again() -> anyh
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_at_a_time() -> anyhow::Result<()> {
+    let _turn = PART.begin();
     let kinds = [Kind::Mixed, Kind::Mixed, Kind::Mixed];
     endure("several_at_a_time", &kinds).await
 }

@@ -1,11 +1,12 @@
 //! `pgha-ctl` from every member, with and without a quorum.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pgha_chaos::history::HistoryEntry;
 use pgha_chaos::member::Part;
 use pgha_chaos::status::Status;
-use pgha_chaos::{Cluster, http, wait};
+use pgha_chaos::{Cluster, Member, exposition, http, wait};
 
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -143,12 +144,19 @@ async fn health_checks(cluster: &Cluster, primary: &str) -> anyhow::Result<()> {
     for member in &cluster.members {
         let leads = member.name == primary;
         let checks = [
+            ("/", leads),
             ("/primary", leads),
             ("/read-write", leads),
+            ("/leader", leads),
             ("/replica", !leads),
+            ("/read-only", true),
+            ("/readiness", true),
             ("/health", true),
             ("/liveness", true),
         ];
+        let recovers = "SELECT pg_is_in_recovery()";
+        let recovers: bool = cluster.direct(&member.name)?.value(recovers).await?;
+        assert_eq!(recovers, !leads, "{}", member.name);
         for (path, expected) in checks {
             let answer = http::get(member.addresses.http, path).await?;
             let code = if expected { 200 } else { 503 };
@@ -168,8 +176,30 @@ async fn health_checks(cluster: &Cluster, primary: &str) -> anyhow::Result<()> {
             let answer = http::get(member.addresses.http, path).await?;
             assert_eq!(answer.status, code, "{} {path}", member.name);
         }
-        let metrics = http::get(member.addresses.http, "/metrics").await?;
-        assert!(metrics.body.contains("pgha_"), "{}", metrics.body);
+        metrics(member, leads).await?;
+    }
+    Ok(())
+}
+
+/// Every documented metric and no other, in a form that Prometheus reads.
+async fn metrics(member: &Member, leads: bool) -> anyhow::Result<()> {
+    let answer = http::get(member.addresses.http, "/metrics").await?;
+    assert_eq!(answer.status, 200, "{}", member.name);
+    let metrics = exposition::parse(&answer.body)?;
+    let kinds = metrics.iter().map(|(name, metric)| (name, &metric.kind));
+    let mut documented = exposition::documented()?;
+    if leads {
+        documented.remove("pgha_replay_lag_bytes");
+    }
+    assert!(kinds.eq(documented.iter()), "{metrics:#?} {documented:#?}");
+    let one = |name: &str| metrics[name].samples[name] == 1.0;
+    for (name, expected) in [
+        ("pgha_gate_open", leads),
+        ("pgha_is_primary", leads),
+        ("pgha_is_replica", !leads),
+        ("pgha_quorum", true),
+    ] {
+        assert_eq!(one(name), expected, "{} {name}", member.name);
     }
     Ok(())
 }
@@ -214,6 +244,13 @@ async fn history_and_explanation_outlive_the_old_primary() -> anyhow::Result<()>
                 "no {step}: {last:?}"
             );
         }
+        let timed = |line: &&str| line.split_whitespace().nth(1) == Some("ms");
+        let told: Vec<&str> = text.lines().filter(timed).map(str::trim).collect();
+        let steps = last.steps().into_iter();
+        let steps: Vec<String> = steps.map(|(step, ms)| format!("{ms} ms {step}")).collect();
+        assert_eq!(BTreeSet::from_iter(&told).len(), told.len(), "{text}");
+        assert_eq!(told.len(), steps.len(), "{text}");
+        assert!(steps.iter().all(|s| told.contains(&s.as_str())), "{text}");
         let doctor = ctl.run(&["doctor"]).await?;
         assert!(
             doctor.stdout.contains(&old),
@@ -241,7 +278,9 @@ async fn without_a_quorum_status_works_and_changes_are_refused() -> anyhow::Resu
     .await?;
     assert_eq!(lost.raft.leader, None);
     let data = cluster.member(&primary)?.addresses.http;
-    assert_eq!(http::get(data, "/primary").await?.status, 503);
+    for path in ["/primary", "/read-write", "/leader"] {
+        assert_eq!(http::get(data, path).await?.status, 503, "{path}");
+    }
     reads_go_on(&cluster, &primary, &ctl).await?;
     ctl.done(&["history"]).await?;
     for change in [

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use pgha_chaos::cluster::FORMED_WITHIN;
 use pgha_chaos::member::Part;
+use pgha_chaos::secrecy::{self, ProcessWatch};
 use pgha_chaos::{Cluster, ClusterOptions, plain, wait};
 
 /// A look that must not find what it looks for lasts this long.
@@ -57,7 +58,9 @@ async fn waits_for(cluster: &Cluster, asked: &str, missing: &str) -> anyhow::Res
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_members_in_reverse_order_with_one_late() -> anyhow::Result<()> {
-    let mut cluster = Cluster::prepare(ClusterOptions::new(3))?;
+    let options = secrecy::talkative(ClusterOptions::new(3));
+    let mut cluster = Cluster::prepare(options)?;
+    let processes = ProcessWatch::begin(cluster.scratch.path());
     cluster.members[2].start()?;
     waits_for(&cluster, "n3", "n1").await?;
     refused_before_there_is_a_cluster(&cluster, "n3").await?;
@@ -78,7 +81,11 @@ async fn three_members_in_reverse_order_with_one_late() -> anyhow::Result<()> {
     cluster.wait_healthy(FORMED_WITHIN).await?;
     writes_arrive_everywhere(&cluster).await?;
     the_account_is_superuser_on_the_socket(&cluster)?;
-    the_secret_is_nowhere(&cluster)?;
+    the_password_is_nowhere(&cluster)?;
+    let secret = secrecy::replication_secret(&cluster)?;
+    for place in secrecy::places(&cluster, processes).await? {
+        place.lacks(&secret)?;
+    }
     cluster.finish();
     Ok(())
 }
@@ -119,7 +126,7 @@ fn the_account_is_superuser_on_the_socket(cluster: &Cluster) -> anyhow::Result<(
 }
 
 /// The superuser's password is in no command line, no log and no file that others may read.
-fn the_secret_is_nowhere(cluster: &Cluster) -> anyhow::Result<()> {
+fn the_password_is_nowhere(cluster: &Cluster) -> anyhow::Result<()> {
     let password = std::fs::read_to_string(cluster.scratch.path().join("password"))?;
     for member in &cluster.members {
         anyhow::ensure!(

@@ -55,6 +55,10 @@ async fn who_is_started_as_somebody_else_says_so_and_ends() -> anyhow::Result<()
         .await?;
     }
     cluster.wait_healthy(WITHIN).await?;
+    let last = cluster
+        .ends_in_one_primary_and_all_streaming(WITHIN)
+        .await?;
+    assert_eq!(last, primary);
     cluster.finish();
     Ok(())
 }

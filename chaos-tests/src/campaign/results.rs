@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::bench::Machine;
 use crate::nemesis::{Kind, Schedule};
-use crate::round::{Outcome, Verdict};
+use crate::round::{Outcome, Switchovers, Verdict};
+use crate::sampler::Pace;
 
 /// One round as it was planned and as it went.
 #[derive(Debug, Serialize)]
@@ -132,12 +133,45 @@ impl Results {
     }
 }
 
+fn changes(changes: &[String]) -> String {
+    let changes = changes.iter().map(|change| format!(" [{change}]"));
+    changes.collect()
+}
+
+/// The lane that was looked at least, and the one that stood still for longest.
+fn paces(lanes: &[Pace]) -> String {
+    let fewest = lanes.iter().map(|lane| lane.looks).min().unwrap_or(0);
+    let stillest = lanes.iter().max_by_key(|lane| lane.longest_pause_ms);
+    stillest.map_or_else(String::new, |still| {
+        format!(
+            "{fewest} looks or more at each of {}, pause {} ms at most ({})",
+            lanes.len(),
+            still.longest_pause_ms,
+            still.lane
+        )
+    })
+}
+
+fn switchovers(outcome: &Outcome) -> String {
+    match outcome.switchovers {
+        Switchovers { ordered: 0, .. } => String::new(),
+        Switchovers {
+            ordered,
+            meanwhile,
+            done,
+        } => format!("{done} of {ordered} switchovers ({meanwhile} meanwhile), "),
+    }
+}
+
 /// One line for the terminal.
 pub fn describe(outcome: &Outcome) -> String {
     let mut text = format!(
-        "{} changes of primary, gap {} ms, {} acknowledged, {} + {} lost, {} unknown kept, {} reads, {} \
-         operations on registers ({} left out), {} samples ({} excused), together after {} ms",
+        "{} changes of primary ({} demanded){}, gap {} ms, {} acknowledged, {} + {} lost, {} unknown kept, {} reads, {} \
+         operations on registers ({} left out), {} samples ({} excused, {} in a known epoch), {}, {}together \
+         after {} ms",
         outcome.failovers,
+        outcome.demanded,
+        changes(&outcome.changes),
         outcome.worst_gap_ms,
         outcome.acknowledged,
         outcome.lost_reported,
@@ -148,6 +182,9 @@ pub fn describe(outcome: &Outcome) -> String {
         outcome.left_out,
         outcome.samples,
         outcome.excused,
+        outcome.evidence.in_epoch,
+        paces(&outcome.lanes),
+        switchovers(outcome),
         outcome.converged_ms
     );
     let uncovered = outcome

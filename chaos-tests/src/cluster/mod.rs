@@ -87,7 +87,7 @@ impl Cluster {
                 member.name,
                 member.log.display()
             );
-            eprintln!("{}", member.log_tail(80));
+            eprintln!("{}", member.log_tail(30));
         }
     }
 }

@@ -20,13 +20,25 @@ pub struct Blow {
     pub ended: Option<Instant>,
     /// It met nothing: it ended as it should, and nothing came of it.
     pub idle: bool,
+    /// It has ended as it should.
+    pub proved: bool,
+    /// The epoch for which a victim's gate was open just before.
+    pub served: Option<u64>,
     held: Held,
 }
 
 impl Blow {
-    /// Strikes whoever is at its place now. An error means that it hit nothing.
-    pub async fn strike(cluster: &mut Cluster, entry: Entry, lay: &Lay) -> anyhow::Result<Self> {
+    /// Strikes whoever has its place in `lay`; `now` tells who serves at this moment. An error means that
+    /// it hit nothing.
+    pub async fn strike(
+        cluster: &mut Cluster,
+        entry: Entry,
+        lay: &Lay,
+        now: &Lay,
+    ) -> anyhow::Result<Self> {
         let victims = lay.names_at(entry.place);
+        let hit = now.open.as_ref().filter(|(name, _)| victims.contains(name));
+        let served = hit.map(|(_, epoch)| *epoch);
         let struck = Instant::now();
         let held = hands::begin(cluster, entry, &victims)
             .await
@@ -37,8 +49,20 @@ impl Blow {
             struck,
             ended: None,
             idle: false,
+            proved: false,
+            served,
             held,
         })
+    }
+
+    /// When it has to be ended.
+    pub fn due(&self) -> Instant {
+        self.struck + self.entry.length
+    }
+
+    /// Whether to end it only means to wait for it.
+    pub const fn ends_itself(&self) -> bool {
+        matches!(self.held, Held::Switchover(_))
     }
 
     /// Ends it. An error means that it could not be ended, or did nothing while it lasted. `alone` says
@@ -50,6 +74,7 @@ impl Blow {
         let held = std::mem::replace(&mut self.held, Held::Nothing);
         let outcome = hands::end(cluster, held, alone).await;
         self.ended = Some(Instant::now());
+        self.proved = outcome.is_ok();
         self.idle = outcome.as_ref().is_err_and(anyhow::Error::is::<NoEffect>);
         outcome.with_context(|| {
             format!(
@@ -84,6 +109,8 @@ impl Blow {
             struck: at(struck_ms),
             ended: Some(at(ended_ms)),
             idle: false,
+            proved: true,
+            served: None,
             held: Held::Nothing,
         }
     }

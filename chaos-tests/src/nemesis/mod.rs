@@ -3,6 +3,7 @@
 //! The schedule is repeatable, its outcome need not be: "the primary" is whoever it is at that moment.
 
 mod blow;
+mod consequence;
 mod hands;
 mod kind;
 mod place;

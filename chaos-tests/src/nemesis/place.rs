@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::cluster::Cluster;
+use crate::sampler::open_epoch;
 use crate::{http, wait};
 
 const ANSWER_WITHIN: Duration = Duration::from_millis(300);
@@ -53,6 +54,8 @@ pub struct Lay {
     pub primary: String,
     /// The raft leader.
     pub leader: String,
+    /// Who said at the last look that its gate is open, and for which epoch.
+    pub open: Option<(String, u64)>,
 }
 
 impl Lay {
@@ -64,30 +67,36 @@ impl Lay {
                 names: cluster.names().into_iter().collect(),
                 primary: status.primary.context("no primary is known")?,
                 leader: status.raft.leader.context("no raft leader is known")?,
+                open: None,
             })
         })
         .await
     }
 
     /// Asks every member's health check, all at once: faults do not wait for those who are silent. What
-    /// nobody says stays as it was.
+    /// nobody says stays as it was, but for who serves: that is known of now or not at all.
     pub async fn refresh(&mut self, cluster: &Cluster) {
         let from = cluster.network.as_ref().map(|n| n.client().clone());
         let asked = cluster.members.iter().map(|member| {
             let (name, at, from) = (member.name.clone(), member.addresses.http, from.clone());
             async move {
-                let asked = http::get_from(from.as_ref(), at, "/metrics");
-                let answer = tokio::time::timeout(ANSWER_WITHIN, asked)
-                    .await
-                    .ok()?
-                    .ok()?;
-                let is = |metric| http::metric(&answer.body, metric) == Some(1.0);
-                Some((name, is("pgha_gate_open"), is("pgha_raft_is_leader")))
+                let asked = async {
+                    let metrics = http::get_from(from.as_ref(), at, "/metrics");
+                    let primary = http::get_from(from.as_ref(), at, "/primary");
+                    tokio::try_join!(metrics, primary)
+                };
+                let answers = tokio::time::timeout(ANSWER_WITHIN, asked).await;
+                let (metrics, primary) = answers.ok()?.ok()?;
+                let open = (primary.status == 200).then(|| open_epoch(&primary.body));
+                let leads = http::metric(&metrics.body, "pgha_raft_is_leader") == Some(1.0);
+                Some((name, open.flatten(), leads))
             }
         });
-        for (name, is_primary, is_leader) in join_all(asked).await.into_iter().flatten() {
-            if is_primary {
+        self.open = None;
+        for (name, epoch, is_leader) in join_all(asked).await.into_iter().flatten() {
+            if let Some(epoch) = epoch {
                 self.primary.clone_from(&name);
+                self.open = Some((name.clone(), epoch));
             }
             if is_leader {
                 self.leader = name;
@@ -129,6 +138,7 @@ mod tests {
             names: ["n1", "n2", "n3"].map(str::to_owned).to_vec(),
             primary: "n2".to_owned(),
             leader: "n3".to_owned(),
+            open: None,
         };
         for (place, names) in [
             (Place::Primary, vec!["n2"]),

@@ -78,9 +78,9 @@ pub fn judge(
         judgement.judged += steps.len();
         match linear::explain(0, steps) {
             Ok(()) => {}
-            Err(Objection::TooLong(length)) => judgement
-                .doubts
-                .push(format!("{length} overlapping operations on register {key}")),
+            Err(Objection::TooMany(length)) => judgement.doubts.push(format!(
+                "{length} overlapping operations on register {key} have too many orders"
+            )),
             Err(Objection::NoOrder(piece, before)) => judgement.wrong.push(format!(
                 "register {key}: no order explains {piece:?}, before it {before:?}"
             )),

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use super::crew::Told;
 use super::verdict::{Evidence, Outcome};
-use super::{Blows, LAG_MAX, excuse, ms};
+use super::{Blows, LAG_MAX, consequences, excuse, ms};
 use crate::checker;
 use crate::cluster::Cluster;
 use crate::history::HistoryEntry;
 use crate::load::{self, Attempt, Record};
 use crate::nemesis::Kind;
 use crate::registers::{self, Operation};
-use crate::sampler::{self, Via, Write};
+use crate::sampler::{self, Pace, Via, Write};
 use crate::trial::EXPOSED;
 use crate::wait;
 
@@ -30,18 +30,25 @@ pub(super) async fn judge(
 ) -> anyhow::Result<Outcome> {
     let (wrong, excused) = sampler::judge(&told.seen, &excuse::excuses(blows, told.origin));
     let (all, _) = sampler::judge(&told.seen, &[]);
+    let since = began.saturating_duration_since(told.origin);
     let mut outcome = Outcome {
         uncovered: all.into_iter().filter(|one| !wrong.contains(one)).collect(),
         wrong,
         excused,
         struck: blows.iter().filter(|blow| !blow.idle).count(),
-        evidence: evidence(told, began.saturating_duration_since(told.origin)),
+        demanded: consequences::fatal(blows).count(),
+        switchovers: consequences::switchovers(blows),
+        evidence: evidence(told, since),
+        lanes: Pace::of(&told.seen, since),
         samples: told.seen.writes.len(),
         worst_gap_ms: ms(worst_gap(told, began)),
         ..Outcome::default()
     };
     match wait::until("a scan", SCANNED_WITHIN, || scan(cluster, told)).await {
-        Ok((present, mut journal)) => {
+        Ok((present, mut journal, two_starts)) => {
+            outcome.wrong.extend(two_starts);
+            let unmoved = consequences::without_consequence(blows, &journal);
+            outcome.wrong.extend(unmoved);
             journal.retain(|entry| Some(entry.epoch) > known);
             rows(&mut outcome, told, &present, &journal, &destroyed(blows));
         }
@@ -70,6 +77,7 @@ fn evidence(told: &Told, since: Duration) -> Evidence {
             .filter(|operation| operation.ended >= since)
             .count(),
         samples: writes.clone().count(),
+        in_epoch: writes.clone().filter(|w| w.epoch.is_some()).count(),
         direct: writes.filter(direct).count(),
         gates: told
             .seen
@@ -84,11 +92,12 @@ fn evidence(told: &Told, since: Duration) -> Evidence {
 async fn scan(
     cluster: &Cluster,
     told: &Told,
-) -> anyhow::Result<(BTreeSet<(i32, i64)>, Vec<HistoryEntry>)> {
-    let primary = cluster.primary().await?;
-    let mut present = checker::read_rows(&cluster.direct(&primary)?).await?;
+) -> anyhow::Result<(BTreeSet<(i32, i64)>, Vec<HistoryEntry>, Vec<String>)> {
+    let primary = cluster.direct(&cluster.primary().await?)?;
+    let mut present = checker::read_rows(&primary).await?;
     present.retain(|(writer, _)| *writer >= told.first_writer);
-    Ok((present, cluster.history().await?))
+    let two_starts = sampler::two_starts(&primary).await?;
+    Ok((present, cluster.history().await?, two_starts))
 }
 
 /// Whose data was destroyed.
@@ -107,6 +116,9 @@ fn rows(
     destroyed: &[String],
 ) {
     outcome.failovers = journal.len();
+    outcome.epochs = journal.iter().map(|entry| entry.epoch).collect();
+    let change = |e: &HistoryEntry| format!("{} {} {}", e.epoch, e.primary, e.cause);
+    outcome.changes = journal.iter().map(change).collect();
     let attempts = moved(told);
     let records = [Record {
         attempts: attempts.clone(),

@@ -1,21 +1,26 @@
 //! One round: load, readers and looks run while a schedule strikes; then everything is healed, the
 //! cluster has to come together again, and what everybody was told is held against what is there.
 
+mod consequences;
 mod crew;
 mod excuse;
 mod judge;
 mod play;
+mod promises;
 mod verdict;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use pgha_core::Epoch;
+use pgha_core::invariant::{self, Violation};
 
 use crate::cluster::Cluster;
 use crate::nemesis::{self, Blow, Kind, Schedule};
 use crate::options::ClusterOptions;
 use crew::Crew;
 
+pub use consequences::Switchovers;
 pub use verdict::{Outcome, Verdict};
 
 /// Writes work again within this after the last fault ended, whatever the machine is busy with.
@@ -61,11 +66,17 @@ pub async fn run(
     {
         ending.wrong.push(format!("no convergence: {error:#}"));
     }
+    if ending == Ending::default() {
+        match promises::broken(cluster).await {
+            Ok(broken) => ending.wrong.extend(broken),
+            Err(error) => ending.missed.push(format!("{error:#}")),
+        }
+    }
     let mut outcome = judge::judge(cluster, &told, &played.blows, known, began).await?;
     outcome.wrong.splice(0..0, ending.wrong);
-    if schedule.kind.changes_no_primary() && outcome.failovers > 0 {
-        let what = "the primary changed for a fault that takes nothing from it";
-        outcome.wrong.push(what.to_owned());
+    if schedule.kind.changes_no_primary() {
+        let begun = outcome.epochs.iter().copied().map(Epoch);
+        outcome.wrong.extend(in_words(invariant::role_kept(begun)));
     }
     if schedule.kind.loses_nothing() && outcome.lost_reported > 0 {
         let rows = outcome.lost_reported;
@@ -74,6 +85,9 @@ pub async fn run(
     }
     outcome.missed.extend(ending.missed);
     outcome.missed.extend(played.missed);
+    if schedule.kind == Kind::Mixed && outcome.switchovers.ordered == 0 {
+        outcome.missed.push("no switchover was ordered".to_owned());
+    }
     if schedule.kind == Kind::Mixed && outcome.struck > 0 {
         // What an earlier fault has felled or cut off cannot be struck again.
         outcome.idle = played.idle;
@@ -122,18 +136,27 @@ async fn come_together(cluster: &mut Cluster, crew: &Crew) -> Ending {
     if let Err(error) = crew.advance(ROWS, SERVICE_WITHIN).await {
         return Ending::wrong(format!("no service: {error:#}"));
     }
-    let within = Instant::now() + CONVERGED_WITHIN;
+    let served = Instant::now();
     loop {
         // One that exits by itself is started again, as a service manager would.
         let _next_time = cluster.restart_fallen();
         match cluster.wait_healthy(Duration::from_secs(2)).await {
             Ok(_) => return Ending::default(),
-            Err(error) if Instant::now() > within => {
-                return Ending::wrong(format!("no convergence: {error:#}"));
+            Err(error) => {
+                let what = format!("not together: {error:#}");
+                let waited =
+                    invariant::no_endless_wait(Some(&what), served.elapsed(), CONVERGED_WITHIN);
+                if let Some(broken) = in_words(waited) {
+                    return Ending::wrong(broken);
+                }
             }
-            Err(_) => {}
         }
     }
+}
+
+/// A broken promise in words.
+fn in_words(judged: Result<(), Violation>) -> Option<String> {
+    judged.err().map(|broken| broken.to_string())
 }
 
 fn ms(length: Duration) -> u64 {

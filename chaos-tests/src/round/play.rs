@@ -33,7 +33,7 @@ pub(super) async fn play(cluster: &mut Cluster, schedule: &Schedule, prepared: &
         } else {
             &lay
         };
-        match Blow::strike(cluster, *entry, at).await {
+        match Blow::strike(cluster, *entry, at, &lay).await {
             Ok(blow) => {
                 eprintln!(
                     "  {:.1} s: {} of {:?}",
@@ -48,24 +48,36 @@ pub(super) async fn play(cluster: &mut Cluster, schedule: &Schedule, prepared: &
     }
     let last = Instant::now() + Duration::from_secs(3600);
     played.end_due(cluster, alone, last).await;
+    for index in 0..played.blows.len() {
+        played.end(cluster, alone, index).await;
+    }
     played
 }
 
 impl Played {
-    /// Ends, in order, what has to end before `until`.
+    /// Ends, in order, what has to end before `until`. What ends by itself is waited for last: nothing else
+    /// may last longer for it.
     async fn end_due(&mut self, cluster: &mut Cluster, alone: bool, until: Instant) {
         loop {
-            let lasting = self.blows.iter_mut().filter(|blow| blow.ended.is_none());
-            let next = lasting.min_by_key(|blow| blow.struck + blow.entry.length);
-            let Some(blow) = next.filter(|blow| blow.struck + blow.entry.length < until) else {
+            let lasting = self.blows.iter().enumerate();
+            let lasting = lasting.filter(|(_, blow)| blow.ended.is_none() && !blow.ends_itself());
+            let next = lasting.min_by_key(|(_, blow)| blow.due());
+            let Some((index, due)) = next
+                .map(|(index, blow)| (index, blow.due()))
+                .filter(|(_, due)| *due < until)
+            else {
                 return;
             };
-            sleep_until(blow.struck + blow.entry.length).await;
-            match blow.end(cluster, alone).await {
-                Ok(()) => {}
-                Err(error) if error.is::<NoEffect>() => self.idle.push(format!("{error:#}")),
-                Err(error) => self.missed.push(format!("{error:#}")),
-            }
+            sleep_until(due).await;
+            self.end(cluster, alone, index).await;
+        }
+    }
+
+    async fn end(&mut self, cluster: &mut Cluster, alone: bool, index: usize) {
+        match self.blows[index].end(cluster, alone).await {
+            Ok(()) => {}
+            Err(error) if error.is::<NoEffect>() => self.idle.push(format!("{error:#}")),
+            Err(error) => self.missed.push(format!("{error:#}")),
         }
     }
 }

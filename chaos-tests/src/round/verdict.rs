@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use super::Switchovers;
+use crate::sampler::Pace;
+
 /// Fewer acknowledgements prove nothing.
 const ACKNOWLEDGED_MIN: usize = 100;
 /// Fewer operations on registers explain themselves in some order, whatever is wrong.
@@ -32,6 +35,8 @@ pub struct Evidence {
     pub samples: usize,
     /// Of these, the ones that went straight to a server.
     pub direct: usize,
+    /// Of all of them, the ones whose epoch is known.
+    pub in_epoch: usize,
     /// Answers of health checks that a gate is open.
     pub gates: usize,
 }
@@ -47,8 +52,16 @@ pub struct Outcome {
     pub idle: Vec<String>,
     /// Faults that struck.
     pub struck: usize,
+    /// Faults that had to end an epoch.
+    pub demanded: usize,
+    /// Switchovers, among the faults.
+    pub switchovers: Switchovers,
     /// Changes of primary, restarts in place among them.
     pub failovers: usize,
+    /// The epochs that they began.
+    pub epochs: Vec<u64>,
+    /// Each of them: its epoch, the new primary, and why.
+    pub changes: Vec<String>,
     /// The longest time in which no client was acknowledged, in milliseconds.
     pub worst_gap_ms: u64,
     /// Rows that were acknowledged.
@@ -61,6 +74,8 @@ pub struct Outcome {
     pub unknown_present: usize,
     /// What was looked at while it could show something.
     pub evidence: Evidence,
+    /// How steadily the sampler looked at each port and server, from the first fault on.
+    pub lanes: Vec<Pace>,
     /// Operations on registers that were judged.
     pub operations: usize,
     /// Answers of registers that were left out: they may have seen what was rolled back.
@@ -124,12 +139,20 @@ impl Outcome {
             ));
         }
         // Each of them looks for another promise that may be broken.
-        if seen.samples == seen.direct || seen.direct == 0 || seen.gates == 0 {
+        if [
+            seen.samples.saturating_sub(seen.direct),
+            seen.direct,
+            seen.in_epoch,
+            seen.gates,
+        ]
+        .contains(&0)
+        {
             doubts.push(format!(
-                "{} samples, {} of them direct, {} open gates after the first fault",
-                seen.samples, seen.direct, seen.gates
+                "{} samples, {} of them direct, {} with a known epoch, {} open gates after the first fault",
+                seen.samples, seen.direct, seen.in_epoch, seen.gates
             ));
         }
+        doubts.extend(self.lanes.iter().filter_map(Pace::doubt));
         doubts
     }
 }
@@ -148,6 +171,7 @@ mod tests {
                 operations: 1000,
                 samples: 100,
                 direct: 50,
+                in_epoch: 50,
                 gates: 10,
             },
             ..Outcome::default()
@@ -157,14 +181,16 @@ mod tests {
     #[test]
     fn what_proves_nothing_does_not_pass() {
         assert_eq!(good().verdict(), Verdict::Pass);
-        let doubtful: [fn(&mut Outcome); 11] = [
+        let doubtful: [fn(&mut Outcome); 13] = [
             |o| o.struck = 0,
             |o| o.missed = vec!["no guard".to_owned()],
             |o| o.evidence.acknowledged = 99,
             |o| o.evidence.reads = 0,
             |o| o.evidence.samples = 50,
             |o| o.evidence.direct = 0,
+            |o| o.evidence.in_epoch = 0,
             |o| o.evidence.gates = 0,
+            |o| o.lanes = vec![Pace::default()],
             |o| o.evidence.operations = 0,
             |o| o.operations = 99,
             |o| o.left_out = 1001,

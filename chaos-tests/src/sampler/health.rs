@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Desk, Open};
+use super::{Desk, Gate, Open};
 use crate::http;
 use crate::netns::Namespace;
 
@@ -20,15 +20,15 @@ pub(super) async fn look(
         tick.tick().await;
         let sent = desk.origin.elapsed();
         let asked = http::get_from(namespace.as_ref(), address, "/primary");
-        let Ok(Ok(answer)) = tokio::time::timeout(ANSWER_WITHIN, asked).await else {
-            continue;
-        };
+        let answer = tokio::time::timeout(ANSWER_WITHIN, asked).await;
         let ended = desk.origin.elapsed();
-        let epoch = (answer.status == 200)
-            .then(|| epoch(&answer.body))
-            .flatten();
+        let epoch = match answer {
+            Ok(Ok(answer)) if answer.status == 200 => open_epoch(&answer.body),
+            Ok(_) | Err(_) => None,
+        };
+        // What nobody says is not known: a row is not given the epoch of long ago.
+        desk.gates().insert(member.clone(), Gate { epoch, sent });
         desk.keep(|seen| {
-            seen.health_answers += 1;
             seen.open.extend(epoch.map(|epoch| Open {
                 member: member.clone(),
                 epoch,
@@ -39,7 +39,8 @@ pub(super) async fn look(
     }
 }
 
-fn epoch(body: &str) -> Option<u64> {
+/// The epoch of the open gate, from the body of a health check that answered 200.
+pub(crate) fn open_epoch(body: &str) -> Option<u64> {
     serde_json::from_str::<serde_json::Value>(body)
         .ok()?
         .get("epoch")?

@@ -1,13 +1,18 @@
-//! Looks every 50 ms, past all of pgha, at who serves: writes through every port and straight to every
-//! server, and the health checks.
+//! Looks, past all of pgha, at who serves: writes through every port and straight to every server, and
+//! the health checks. Each of them has a lane of its own, which begins a look every 50 ms where the one
+//! before was answered; how long it really stood still is measured.
 //!
 //! Nothing is judged while it runs: each answer is kept with the interval in which it was given.
 
+mod epochs;
 mod health;
 mod judge;
+mod lanes;
 mod writes;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -17,9 +22,11 @@ use tokio::task::JoinHandle;
 use crate::cluster::Cluster;
 use crate::wait;
 
+pub(crate) use health::open_epoch;
 pub(crate) use judge::goes_back;
 pub use judge::{Excuse, judge};
-pub use writes::TABLE;
+pub use lanes::{Lane, Pace};
+pub use writes::{TABLE, two_starts};
 
 /// Between two looks of one kind.
 pub(crate) const EVERY: Duration = Duration::from_millis(50);
@@ -33,6 +40,15 @@ pub enum Via {
     Port(String),
     /// PostgreSQL of that member itself, from its own host.
     Direct(String),
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(name) => write!(f, "port of {name}"),
+            Self::Direct(name) => write!(f, "server of {name}"),
+        }
+    }
 }
 
 /// The process that took a write, by its own word.
@@ -57,6 +73,9 @@ pub struct Write {
     pub ended: Duration,
     /// Who took it.
     pub server: Server,
+    /// The epoch for which the gate of the member whose server took it was open before and after, where
+    /// that is one.
+    pub epoch: Option<u64>,
 }
 
 /// A health check that answered 200 to `/primary`.
@@ -79,18 +98,28 @@ pub struct Seen {
     pub writes: Vec<Write>,
     /// Gates that said that they are open.
     pub open: Vec<Open>,
-    /// Writes that were tried.
-    pub tried: u64,
-    /// Health checks that answered at all.
-    pub health_answers: u64,
+    /// When each port and server was looked at.
+    pub lanes: BTreeMap<Via, Lane>,
+    /// When the looks ended, since the sampler began.
+    pub ended: Duration,
 }
 
 /// The looks, under way.
 pub struct Sampler {
     origin: Instant,
     seen: Arc<Mutex<Seen>>,
+    members: Arc<BTreeMap<String, String>>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+}
+
+/// What the newest look at a health check told.
+#[derive(Debug, Clone, Copy)]
+struct Gate {
+    /// For which epoch it is open.
+    epoch: Option<u64>,
+    /// When that was asked.
+    sent: Duration,
 }
 
 /// What each look needs.
@@ -98,12 +127,20 @@ pub struct Sampler {
 struct Desk {
     origin: Instant,
     seen: Arc<Mutex<Seen>>,
+    /// By member.
+    gates: Arc<Mutex<BTreeMap<String, Gate>>>,
+    /// Members by the address of their server.
+    members: Arc<BTreeMap<String, String>>,
     stopped: watch::Receiver<bool>,
 }
 
 impl Desk {
     fn keep(&self, note: impl FnOnce(&mut Seen)) {
         note(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn gates(&self) -> MutexGuard<'_, BTreeMap<String, Gate>> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_over(&self) -> bool {
@@ -125,6 +162,8 @@ impl Sampler {
         let desk = Desk {
             origin,
             seen: Arc::clone(&seen),
+            gates: Arc::default(),
+            members: Arc::new(members(cluster)),
             stopped,
         };
         let mut tasks = Vec::new();
@@ -148,6 +187,7 @@ impl Sampler {
         Ok(Self {
             origin,
             seen,
+            members: desk.members,
             stop,
             tasks,
         })
@@ -161,13 +201,22 @@ impl Sampler {
     /// Ends the looks.
     pub async fn end(self) -> anyhow::Result<Seen> {
         self.stop.send_replace(true);
+        let ended = self.origin.elapsed();
         for task in self.tasks {
             tokio::time::timeout(END_WITHIN, task)
                 .await
                 .context("a look of the sampler does not end")??;
         }
-        Ok(std::mem::take(
-            &mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner),
-        ))
+        let mut seen =
+            std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        seen.ended = ended;
+        epochs::confirm(&mut seen, &self.members);
+        Ok(seen)
     }
+}
+
+fn members(cluster: &Cluster) -> BTreeMap<String, String> {
+    let all = cluster.members.iter();
+    all.map(|member| (member.addresses.postgres.to_string(), member.name.clone()))
+        .collect()
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::{Desk, Server, Via, Write};
-use crate::sql::{Session, Target};
+use crate::sql::{ConnectError, Session, Target};
 
 /// The table of all looks; each row says who took it.
 pub const TABLE: &str = "CREATE TABLE IF NOT EXISTS pgha_sample (\
@@ -15,68 +17,162 @@ pub const TABLE: &str = "CREATE TABLE IF NOT EXISTS pgha_sample (\
      epoch bigint)";
 const INSERT: &str = "INSERT INTO pgha_sample (via, epoch) VALUES ($1, $2) RETURNING \
      (extract(epoch FROM started) * 1000000)::bigint, host(address) || ':' || port, timeline";
-/// A port holds who comes while there is no primary: that is not what is looked for. Nor is it what
-/// becomes of a busy machine whose clients all give up and log in again.
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-/// After a login that failed.
-const PAUSE: Duration = Duration::from_millis(200);
+const ADDRESS: &str = "SELECT host(inet_server_addr()) || ':' || inet_server_port()";
+/// What is stored of one epoch on more than one server, or on one that was started again.
+const TWO_STARTS: &str = "SELECT format('epoch %s: %s', epoch, string_agg(DISTINCT \
+     format('%s:%s started %s', host(address), port, started), ' and ')) FROM pgha_sample \
+     WHERE epoch IS NOT NULL GROUP BY epoch HAVING count(DISTINCT (address, port, started)) > 1";
+/// A port holds who comes while there is no primary, and a server that hangs lets nobody in: whoever waits
+/// for them for long does not look.
+const LOGIN_WITHIN: Duration = Duration::from_millis(500);
+/// Between two logins: a machine whose clients all log in again and again does nothing else.
+const LOGIN_EVERY: Duration = Duration::from_millis(200);
+/// A write that takes longer goes on by itself, and the lane goes on without it.
+const HELD_UP: Duration = Duration::from_millis(500);
 /// Longer, an answer says little about when it happened.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
+/// A session and who is behind it.
+struct Line {
+    session: Session,
+    /// The member whose server it is, by the server's own word.
+    member: Option<String>,
+    /// On the sampler's clock.
+    opened: Duration,
+}
+
+struct Looker {
+    desk: Desk,
+    via: Via,
+    target: Target,
+    /// Writes that were not waited for.
+    late: Vec<JoinHandle<Option<Line>>>,
+}
+
 pub(super) async fn look(desk: Desk, via: Via, target: Target) {
-    let label = match &via {
-        Via::Port(name) => format!("port of {name}"),
-        Via::Direct(name) => format!("server of {name}"),
+    let mut looker = Looker {
+        desk,
+        via,
+        target,
+        late: Vec::new(),
     };
     let mut tick = super::ticks();
-    let mut session = None;
-    while !desk.is_over() {
+    let mut line = None;
+    while !looker.desk.is_over() {
         tick.tick().await;
-        let usable = match session.take() {
-            Some(usable) => usable,
-            None => match target.connect(CONNECT_WITHIN).await {
-                Ok(opened) => opened,
-                Err(_) => {
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-            },
+        line = match line.take() {
+            Some(line) => looker.write(line).await,
+            None => looker.log_in().await,
         };
-        if write(&desk, &via, &label, &usable).await {
-            session = Some(usable);
+    }
+    for late in looker.late {
+        finished(late.await);
+    }
+}
+
+impl Looker {
+    fn begin(&mut self) {
+        let at = self.desk.origin.elapsed();
+        let via = self.via.clone();
+        self.desk
+            .keep(|seen| seen.lanes.entry(via).or_default().looks.push(at));
+    }
+
+    async fn log_in(&mut self) -> Option<Line> {
+        let next = tokio::time::Instant::now() + LOGIN_EVERY;
+        self.begin();
+        let login = async {
+            let session = self.target.connect(LOGIN_WITHIN).await?;
+            let answer = session.client().query_one(ADDRESS, &[]).await;
+            let address = answer.ok().and_then(|row| row.try_get(0).ok());
+            Ok(Line {
+                member: address
+                    .and_then(|address: String| self.desk.members.get(&address).cloned()),
+                session,
+                opened: self.desk.origin.elapsed(),
+            })
+        };
+        match tokio::time::timeout(LOGIN_WITHIN, login).await {
+            Ok(Ok(line)) => return Some(line),
+            Ok(Err(error)) if is_answer(&error) => answered(&self.desk, &self.via),
+            Ok(Err(_)) | Err(_) => {}
+        }
+        tokio::time::sleep_until(next).await;
+        None
+    }
+
+    /// The session, where it can be used at once: the write was acknowledged, or refused in recovery.
+    async fn write(&mut self, line: Line) -> Option<Line> {
+        self.begin();
+        self.late.retain(|late| !late.is_finished());
+        let mut task = tokio::spawn(write(self.desk.clone(), self.via.clone(), line));
+        match tokio::time::timeout(HELD_UP, &mut task).await {
+            Ok(outcome) => finished(outcome),
+            Err(_) => {
+                self.late.push(task);
+                None
+            }
         }
     }
 }
 
-/// True where the session is still good: refused by a server in recovery, or acknowledged.
-async fn write(desk: &Desk, via: &Via, label: &str, session: &Session) -> bool {
-    let mut epoch = None;
-    desk.keep(|seen| {
-        seen.tried += 1;
-        epoch = seen.open.iter().map(|open| open.epoch).max();
-    });
-    let epoch = epoch.and_then(|epoch| i64::try_from(epoch).ok());
+/// By the server or the port, or by the host where nobody listens.
+fn is_answer(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::Refused(_, why) => why.code().is_some(),
+        ConnectError::Socket(_, why) => why.kind() == std::io::ErrorKind::ConnectionRefused,
+        ConnectError::Silent(..) => false,
+    }
+}
+
+fn finished<T>(outcome: Result<Option<T>, tokio::task::JoinError>) -> Option<T> {
+    outcome.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => None,
+    })
+}
+
+fn answered(desk: &Desk, via: &Via) {
+    let at = desk.origin.elapsed();
+    desk.keep(|seen| seen.lanes.entry(via.clone()).or_default().answers.push(at));
+}
+
+/// The epoch for which the gate of the session's member is open. Asked before the session was there, it may
+/// be that of the server before this one.
+fn epoch(desk: &Desk, line: &Line) -> Option<u64> {
+    let gate = *desk.gates().get(line.member.as_ref()?)?;
+    gate.epoch.filter(|_| gate.sent >= line.opened)
+}
+
+async fn write(desk: Desk, via: Via, line: Line) -> Option<Line> {
+    let epoch = epoch(&desk, &line);
+    let stored = epoch.and_then(|epoch| i64::try_from(epoch).ok());
+    let label = via.to_string();
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&label, &stored];
     let sent = desk.origin.elapsed();
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&label, &epoch];
-    let answer = session.client().query_one(INSERT, &values);
+    let answer = line.session.client().query_one(INSERT, &values);
     match tokio::time::timeout(ANSWER_WITHIN, answer).await {
         Ok(Ok(row)) => {
             let ended = desk.origin.elapsed();
-            let Some(server) = server(&row) else {
-                return false;
-            };
+            answered(&desk, &via);
+            let server = server(&row)?;
             desk.keep(|seen| {
                 seen.writes.push(Write {
-                    via: via.clone(),
+                    via,
                     sent,
                     ended,
                     server,
+                    epoch,
                 });
             });
-            true
+            Some(line)
         }
-        Ok(Err(error)) => error.code().is_some_and(|code| code.code() == "25006"),
-        Err(_) => false,
+        Ok(Err(error)) => {
+            let code = error.code()?;
+            answered(&desk, &via);
+            (code.code() == "25006").then_some(line)
+        }
+        Err(_) => None,
     }
 }
 
@@ -87,4 +183,19 @@ fn server(row: &tokio_postgres::Row) -> Option<Server> {
         address: row.try_get(1).ok()?,
         timeline: u32::from_str_radix(&timeline, 16).ok()?,
     })
+}
+
+/// What the rows that are there tell of an epoch that had two starts, in words: also the rows whose
+/// acknowledgement nobody heard. The gate was open for that epoch while the server of the row ran.
+pub async fn two_starts(primary: &Target) -> anyhow::Result<Vec<String>> {
+    let session = primary.connect(ANSWER_WITHIN).await?;
+    let rows = session.rows(TWO_STARTS).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(format!(
+                "two starts in one epoch, stored: {}",
+                row.try_get::<_, String>(0)?
+            ))
+        })
+        .collect()
 }

@@ -1,7 +1,7 @@
 //! Wall clocks that are wrong, for everything of a member: sidecar, guard, PostgreSQL.
 //!
 //! Only the wall clock: leases rest on the rate of `CLOCK_BOOTTIME`, so a wrong rate of that breaks what
-//! they assume, and is the simulator's to play.
+//! they assume, and is the simulator's to play (decision 0019).
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};

@@ -13,6 +13,10 @@ use crate::member::Part;
 use crate::nemesis::Dose;
 use crate::wait;
 
+/// A primary that was named, ends before anybody has heard of it, and loses its store as well, leaves nobody who
+/// knows whether it served: then an operator is asked (decision 0016). Between two losses of power of one
+/// member there is time for somebody to serve; where other faults last, nobody may.
+const SERVED_WITHIN: Duration = Duration::from_secs(10);
 /// Refusals of commands in one round before nobody tries any more.
 const REFUSED_MAX: u32 = 100;
 /// The others tell that they remember more, as soon as they reach it; damage is found at the start.
@@ -141,6 +145,9 @@ impl OldStore {
     /// Has the old copy be the store after another power cut.
     pub(super) async fn put_back(self, cluster: &mut Cluster) -> anyhow::Result<()> {
         let answer = self.written.await??;
+        let who = &*cluster;
+        let serves = || async { who.primary().await.map(drop) };
+        let _nobody = wait::until("a primary", SERVED_WITHIN, serves).await;
         let member = cluster.member_mut(&self.name)?;
         member.kill(Part::Node)?;
         member.remove_raft_directory()?;

@@ -11,6 +11,8 @@ use crate::nemesis::{Kind, Place};
 
 /// Faults of a mixed round.
 const MIXED: std::ops::RangeInclusive<usize> = 3..=5;
+/// A fault of a mixed round that lasts so long leaves time to order a switchover meanwhile.
+const LASTS_MIN: Duration = Duration::from_secs(1);
 /// Time in which the faults of a mixed round strike.
 const MIXED_WITHIN_MS: u64 = 8_000;
 
@@ -141,9 +143,13 @@ fn length(kind: Kind, rng: &mut StdRng) -> Duration {
 }
 
 /// Of the first round, where chance must not leave out what the kind is about: a hung PostgreSQL is
-/// declared so after ten seconds (`primary_hang_ms`).
+/// declared so after ten seconds (`primary_hang_ms`), and its epoch has ended some seconds later.
 pub(super) fn first_length(kind: Kind, rng: &mut StdRng) -> Option<Duration> {
-    matches!(kind, Kind::PostmasterFrozen | Kind::PostgresFrozen).then(|| ms(rng, 12_000, 14_000))
+    match kind {
+        Kind::PostmasterFrozen => Some(ms(rng, 12_000, 14_000)),
+        Kind::PostgresFrozen => Some(ms(rng, 17_000, 18_000)),
+        _ => None,
+    }
 }
 
 fn dose(kind: Kind, rng: &mut StdRng) -> Dose {
@@ -186,8 +192,9 @@ pub(super) fn flapping(rng: &mut StdRng) -> Vec<Entry> {
         .collect()
 }
 
+/// Several faults, and a switchover while one of them lasts.
 pub(super) fn mixed(rng: &mut StdRng) -> Vec<Entry> {
-    (0..rng.random_range(MIXED))
+    let mut entries: Vec<Entry> = (0..rng.random_range(MIXED))
         .filter_map(|_| Kind::MIXABLE.choose(rng).copied())
         .collect::<Vec<_>>()
         .into_iter()
@@ -195,7 +202,20 @@ pub(super) fn mixed(rng: &mut StdRng) -> Vec<Entry> {
             at: ms(rng, 200, MIXED_WITHIN_MS),
             ..entry(kind, rng)
         })
-        .collect()
+        .collect();
+    let lasts = |entry: &&Entry| entry.length >= LASTS_MIN;
+    let lasting: Vec<Entry> = entries.iter().filter(lasts).copied().collect();
+    let during = lasting.choose(rng).copied().unwrap_or_else(|| {
+        // Whatever was drawn is over at once.
+        let cut = entry(Kind::HostCut, rng);
+        entries.push(cut);
+        cut
+    });
+    entries.push(Entry {
+        at: during.at + during.length.mul_f64(rng.random_range(0.1..0.7)),
+        ..entry(Kind::Switchover, rng)
+    });
+    entries
 }
 
 fn ms(rng: &mut StdRng, from: u64, to: u64) -> Duration {

@@ -36,6 +36,21 @@ fn every_place_and_mixable_kind_is_drawn() {
 }
 
 #[test]
+fn every_mixed_round_has_a_switchover_while_another_fault_lasts() {
+    for seed in 0..300 {
+        for round in 0..3 {
+            let schedule = Schedule::draw(Kind::Mixed, seed, round);
+            let (switchovers, faults): (Vec<&Entry>, Vec<&Entry>) = schedule
+                .entries
+                .iter()
+                .partition(|entry| entry.kind == Kind::Switchover);
+            let meanwhile = |at| faults.iter().any(|f| f.at < at && at < f.at + f.length);
+            assert!(switchovers.iter().any(|s| meanwhile(s.at)), "{schedule}");
+        }
+    }
+}
+
+#[test]
 fn the_first_round_hits_the_primary() {
     for kind in Kind::value_variants() {
         let places: Vec<Place> = (0..5)

@@ -8,10 +8,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
+use fixedbitset::FixedBitSet;
+
 use super::{Asked, Told};
 
-/// Operations of one piece, so that a set of them is a number.
-const PIECE_MAX: usize = 128;
+/// What may be tried for one piece. A write that nobody answered and that comes through late overlaps hundreds
+/// of others, with which it can change places; only many of those at a time take too long.
+const TRIED_MAX: usize = 20_000;
 
 /// An operation that certainly happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +31,8 @@ pub(super) struct Step {
 pub(super) enum Objection {
     /// No order of these explains the answers, whichever of these values was there before.
     NoOrder(Vec<Step>, BTreeSet<i64>),
-    /// So many overlapping operations are not searched.
-    TooLong(usize),
+    /// So many overlapping operations have more orders than can be tried.
+    TooMany(usize),
 }
 
 /// Looks for an order. The register begins with `initial`.
@@ -37,10 +40,7 @@ pub(super) fn explain(initial: i64, mut steps: Vec<Step>) -> Result<(), Objectio
     steps.sort_by_key(|step| step.sent);
     let mut values = BTreeSet::from([initial]);
     for piece in pieces(&steps) {
-        if piece.len() > PIECE_MAX {
-            return Err(Objection::TooLong(piece.len()));
-        }
-        let ends = ends_of(&values, piece);
+        let ends = ends_of(&values, piece).ok_or(Objection::TooMany(piece.len()))?;
         if ends.is_empty() {
             return Err(Objection::NoOrder(piece.to_vec(), values));
         }
@@ -65,33 +65,41 @@ fn pieces(steps: &[Step]) -> Vec<&[Step]> {
     pieces
 }
 
-/// Every value with which the piece can end.
-fn ends_of(before: &BTreeSet<i64>, piece: &[Step]) -> BTreeSet<i64> {
-    let all = u128::MAX >> (PIECE_MAX - piece.len()).min(127) >> u32::from(piece.is_empty());
+/// Every value with which the piece can end; nothing where that takes too long.
+fn ends_of(before: &BTreeSet<i64>, piece: &[Step]) -> Option<BTreeSet<i64>> {
     let mut ends = BTreeSet::new();
-    let mut tried: HashSet<(u128, i64)> = HashSet::new();
-    let mut open: Vec<(u128, i64)> = before.iter().map(|value| (0, *value)).collect();
-    while let Some((done, value)) = open.pop() {
-        if !tried.insert((done, value)) {
+    let mut tried: HashSet<(FixedBitSet, i64)> = HashSet::new();
+    let none_done = FixedBitSet::with_capacity(piece.len());
+    let mut open: Vec<(FixedBitSet, i64)> = before
+        .iter()
+        .map(|value| (none_done.clone(), *value))
+        .collect();
+    while let Some(state) = open.pop() {
+        if tried.contains(&state) {
             continue;
         }
-        if done == all {
-            ends.insert(value);
-            continue;
+        if tried.len() == TRIED_MAX {
+            return None;
         }
-        let left = || (0..piece.len()).filter(|index| done & (1 << index) == 0);
+        let (done, value) = &state;
+        if done.is_full() {
+            ends.insert(*value);
+        }
         // Nothing can come next that was sent after something left had ended.
-        let first_end = left().filter_map(|index| piece[index].ended).min();
-        for index in left() {
+        let first_end = done.zeroes().filter_map(|index| piece[index].ended).min();
+        for index in done.zeroes() {
             let step = &piece[index];
             if first_end.is_none_or(|end| step.sent <= end)
-                && let Some(value) = after(value, step)
+                && let Some(value) = after(*value, step)
             {
-                open.push((done | (1 << index), value));
+                let mut done = done.clone();
+                done.insert(index);
+                open.push((done, value));
             }
         }
+        tried.insert(state);
     }
-    ends
+    Some(ends)
 }
 
 /// The value after the step, if the step's answer fits the value before.

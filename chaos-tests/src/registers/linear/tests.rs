@@ -88,18 +88,33 @@ fn an_end_that_nobody_knows_may_come_late() {
     assert!(explain(0, vec![open, read(1, 100, 101), read(0, 102, 103)]).is_err());
 }
 
-#[test]
-fn the_largest_piece_is_searched_and_a_larger_one_is_not() {
-    let overlapping = |n: i64| (1..=n).map(|value| write(value, 0, 10)).collect::<Vec<_>>();
-    // All but one in an order that is forced by what follows each.
-    let mut forced: Vec<Step> = Vec::new();
-    for value in 1_i64..=64 {
+/// Two clients that take turns, while what another one sent at first comes through at some time.
+fn long_overlapped(turns: i64) -> Vec<Step> {
+    let mut steps = vec![write(-1, 0, 1_000_000)];
+    for value in 1..=turns {
         let t = value.unsigned_abs() * 10;
-        forced.push(write(value, t, t + 15));
-        forced.push(read(value, t + 1, t + 12));
+        steps.push(write(value, t, t + 4));
+        steps.push(read(value, t + 5, t + 9));
     }
-    assert_eq!(explain(0, forced), Ok(()));
-    assert_eq!(explain(0, overlapping(129)), Err(Objection::TooLong(129)));
+    steps
+}
+
+#[test]
+fn a_late_write_may_overlap_hundreds_of_operations() {
+    let mut steps = long_overlapped(300);
+    assert_eq!(explain(0, steps.clone()), Ok(()));
+    // It was seen in the middle, and what it had overwritten is there again later.
+    steps.extend([read(-1, 1_506, 1_508), read(150, 1_509, 1_509)]);
+    assert!(explain(0, steps.clone()).is_err());
+    steps.truncate(steps.len() - 2);
+    steps.push(read(7, 2_506, 2_507));
+    assert!(explain(0, steps).is_err());
+}
+
+#[test]
+fn too_many_orders_are_not_tried() {
+    let together: Vec<Step> = (1..=30).map(|value| write(value, 0, 10)).collect();
+    assert_eq!(explain(0, together), Err(Objection::TooMany(30)));
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,10 @@
-//! At most one PostgreSQL completes writes, at most one gate is open, and neither epochs nor timelines
-//! go back.
+//! At most one PostgreSQL completes writes, at most one gate is open, an epoch has one start, and neither
+//! epochs nor timelines go back.
 //!
 //! An acknowledged write was committed somewhere between its sending and its end, and a gate was open at
 //! some moment between question and answer. Only what no choice of these moments explains is a violation.
+
+mod epochs;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,6 +36,7 @@ pub fn judge(seen: &Seen, excuses: &[Excuse]) -> (Vec<String>, usize) {
     let (left_out, writes): (Vec<&Write>, Vec<&Write>) = seen.writes.iter().partition(excused);
     let mut wrong = two_servers(&writes);
     wrong.extend(timelines_back(&writes));
+    wrong.extend(epochs::judge(&writes));
     wrong.extend(two_gates(&seen.open));
     wrong.extend(epochs_back(&seen.open));
     (wrong, left_out.len())

@@ -11,6 +11,19 @@ fn write(member: &str, timeline: u32, sent: u64, ended: u64) -> Write {
             started_us: 1,
             timeline,
         },
+        epoch: None,
+    }
+}
+
+/// Of the server that was started then, in that epoch.
+fn in_epoch(epoch: u64, started_us: i64, write: Write) -> Write {
+    Write {
+        server: Server {
+            started_us,
+            ..write.server
+        },
+        epoch: Some(epoch),
+        ..write
     }
 }
 
@@ -97,6 +110,42 @@ fn an_epoch_on_two_members_is_seen() {
     let gates = vec![open("a", 1, 0, 10), open("b", 1, 20, 30)];
     let (wrong, _) = judge(&of(Vec::new(), gates), &[]);
     assert!(wrong.iter().any(|w| w.contains("one epoch")), "{wrong:?}");
+}
+
+#[test]
+fn a_second_start_in_an_epoch_is_seen() {
+    let at = |sent| write("a", 1, sent, sent + 10);
+    let restarted = vec![in_epoch(4, 1, at(0)), in_epoch(4, 2, at(20))];
+    let (wrong, _) = judge(&of(restarted, Vec::new()), &[]);
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    assert!(wrong[0].contains("two starts in epoch 4"), "{wrong:?}");
+    let elsewhere = vec![in_epoch(4, 1, at(0)), in_epoch(4, 1, write("b", 2, 20, 30))];
+    assert!(!judge(&of(elsewhere, Vec::new()), &[]).0.is_empty());
+    // A restart in place has an epoch of its own, and a reinstatement is no start.
+    let fine = vec![
+        in_epoch(4, 1, at(0)),
+        in_epoch(5, 1, at(20)),
+        in_epoch(6, 2, at(40)),
+    ];
+    assert_eq!(judge(&of(fine, Vec::new()), &[]).0, Vec::<String>::new());
+}
+
+#[test]
+fn a_write_of_an_earlier_epoch_is_seen() {
+    let at = |sent| write("a", 1, sent, sent + 10);
+    let back = vec![in_epoch(5, 1, at(0)), in_epoch(4, 1, at(20))];
+    let (wrong, _) = judge(&of(back, Vec::new()), &[]);
+    assert!(
+        wrong
+            .iter()
+            .any(|w| w.contains("epoch of writes went back")),
+        "{wrong:?}"
+    );
+    let overlapping = vec![in_epoch(5, 1, at(0)), in_epoch(4, 1, at(5))];
+    assert_eq!(
+        judge(&of(overlapping, Vec::new()), &[]).0,
+        Vec::<String>::new()
+    );
 }
 
 #[test]
