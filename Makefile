@@ -6,7 +6,7 @@ ONLY ?=
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build release check fix test demo demo-failover clean-demo bench chaos mutants
+.PHONY: help build release check fix test demo demo-failover clean-demo bench chaos mutants model-long
 
 help:
 	@echo "make build              daemon and CLI (target/debug/pgha, target/debug/pgha-ctl)"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench ROUNDS=20    the table of figures; ONLY=a,b selects rows"
 	@echo "make chaos SEED=1       every fault on real members, ROUNDS=3 of each; ONLY=a,b selects faults"
 	@echo "make mutants            breaks each rule in a copy, prints which test saw it; ONLY=name selects"
+	@echo "make model-long         the worlds of the model check that take too long for make test"
 
 build:
 	@deploy/dev/install.sh build
@@ -64,6 +65,9 @@ chaos:
 	@deploy/dev/install.sh test
 	$(CARGO) build --workspace --bins --locked
 	target/debug/pgha-nemesis --seed $(SEED) --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
+
+model-long:
+	$(CARGO) test --release --locked -p pgha-sim --test model -- --ignored
 
 mutants:
 	@deploy/dev/install.sh test

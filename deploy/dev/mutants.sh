@@ -5,9 +5,9 @@
 #
 #   deploy/dev/mutants.sh [PART OF A NAME]      (default: all of them)
 #
-# A mutant is a patch in chaos-tests/mutants. Its first lines say which rule it breaks, which command
-# has to fail because of it, and what has to be built before; that command passes without the patch,
-# which is looked at first.
+# A mutant is a patch in chaos-tests/mutants. Its first lines say which rule it breaks, which commands
+# have to fail because of it, each of its own layer, and what has to be built before; each command passes
+# without the patch, which is looked at first.
 set -euo pipefail
 
 root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
@@ -46,8 +46,19 @@ copy_tree() {
     git -C "$tree" add -A
 }
 
-# header KEY PATCH: what the patch says behind `KEY: `.
-header() { sed -n "s/^$1: //p;/^diff /q" "$2" | head -n 1; }
+# header KEY PATCH: what the patch says behind `KEY: `, a line for each.
+header() { sed -n "s/^$1: //p;/^diff /q" "$2"; }
+
+# layer_of COMMAND: which kind of test that is.
+layer_of() {
+    case $1 in
+        *"-p pgha-sim --test model"*) echo model ;;
+        *"-p pgha-sim"*) echo simulator ;;
+        *"-p pgha-chaos"*) echo chaos ;;
+        *--lib*) echo unit ;;
+        *) echo integration ;;
+    esac
+}
 
 # in_tree LOG COMMAND...: runs a cargo command in the copy, with a limit.
 in_tree() {
@@ -56,8 +67,8 @@ in_tree() {
     (cd "$tree" && timeout --kill-after=10 "$limit_s" "$@") >"$to" 2>&1
 }
 
-# row NAME CAUGHT_BY SECONDS RULE
-row() { printf '%s\t%s\t%s\t%s\n' "$@" >>"$table"; }
+# row NAME LAYER CAUGHT_BY SECONDS RULE
+row() { printf '%s\t%s\t%s\t%s\t%s\n' "$@" >>"$table"; }
 
 # run LOG COMMAND [OPTION]: a cargo command in one string.
 run() {
@@ -108,15 +119,19 @@ judge() {
 }
 
 run_mutant() {
-    local patch=$1 name rule command started=$SECONDS by
+    local patch=$1 name rule command commands started by layer
     name=$(basename "$patch" .patch)
     rule=$(header Breaks "$patch")
-    command=$(header Test "$patch")
-    [ -n "$rule" ] && [ -n "$command" ] || fail "$patch has no lines \`Breaks:\` and \`Test:\`"
-    say "$name"
-    judge "$patch" "$log/$name" "$(header Build "$patch")" "$command"
-    row "$name" "$by" $((SECONDS - started)) "$rule"
-    git -C "$tree" checkout -q -- .
+    mapfile -t commands < <(header Test "$patch")
+    [ -n "$rule" ] && [ ${#commands[@]} -gt 0 ] || fail "$patch has no lines \`Breaks:\` and \`Test:\`"
+    for command in "${commands[@]}"; do
+        layer=$(layer_of "$command")
+        say "$name, $layer"
+        started=$SECONDS
+        judge "$patch" "$log/$name.$layer" "$(header Build "$patch")" "$command"
+        row "$name" "$layer" "$by" $((SECONDS - started)) "$rule"
+        git -C "$tree" checkout -q -- .
+    done
 }
 
 # layer NAME PASSED EXPECTED ROWS SECONDS: the last row of a test that breaks rules by itself. Of a rule
@@ -125,7 +140,7 @@ layer() {
     local name=$1 passed=$2 expected=$3 rows=$4 by="all of the above"
     [ "$passed" = yes ] || by="ERROR: it failed"
     [ "$rows" = "$expected" ] || by="ERROR: $rows rows of ${expected:-an unknown number}"
-    row "($name)" "$by" "$5" ""
+    row "($name)" "" "$by" "$5" ""
 }
 
 # The rules that the simulator breaks: `Name: seed 6: ...`.
@@ -137,7 +152,7 @@ run_simulator() {
     run "$to" "$command" || passed=no
     [ "$passed" = yes ] || say "the simulator's test failed (see $to)"
     while read -r name failure; do
-        row "${name%:}" "$failure" - "simulator"
+        row "${name%:}" simulator "$failure" - ""
         rows=$((rows + 1))
     done < <(sed 's/^test [a-z_]* \.\.\. //' "$to" | grep -E '^[A-Za-z]+: seed [0-9]+: ')
     layer "the simulator" "$passed" "$expected" "$rows" $((SECONDS - started))
@@ -155,11 +170,11 @@ run_model() {
     while IFS= read -r found; do
         name=${found#*MODEL }
         name=${name%%: caught by *}
-        row "$name" "${found#*: caught by }" - "model"
+        row "$name" model "${found#*: caught by }" - ""
         rows=$((rows + 1))
     done < <(grep 'MODEL .*: caught by ' "$to")
     while IFS= read -r found; do
-        row "${found%% is not caught in *}" "NOT CAUGHT" - "model: ${found#* is not caught in }"
+        row "${found%% is not caught in *}" model "NOT CAUGHT" - "${found#* is not caught in }"
         rows=$((rows + 1))
     done < <(grep -v '^thread ' "$to" | grep ' is not caught in ')
     layer "the model check" "$passed" "$expected" "$rows" $((SECONDS - started))
@@ -167,9 +182,9 @@ run_model() {
 
 print_table() {
     {
-        printf 'mutant\tcaught by\tseconds\trule\n'
+        printf 'mutant\tlayer\tcaught by\tseconds\trule\n'
         cat "$table"
-    } | awk -F '\t' '{ printf "%-42.42s | %-76.76s | %7s | %s\n", $1, $2, $3, $4 }'
+    } | awk -F '\t' '{ printf "%-42.42s | %-11s | %-76.76s | %7s | %s\n", $1, $2, $3, $4, $5 }'
 }
 
 main() {
