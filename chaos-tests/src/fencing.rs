@@ -20,6 +20,8 @@ const WITHIN: Duration = Duration::from_secs(90);
 const SESSIONS: usize = 16;
 /// Commits of each session before anything happens.
 const WARM: usize = 20;
+/// Past it, a stopped backend is held to keep the others from committing.
+const ALONE_WITHIN: Duration = Duration::from_secs(3);
 const PROCEDURE: &str = "DO $$ BEGIN LOOP INSERT INTO busy (at) VALUES (clock_timestamp()); COMMIT; \
                          END LOOP; END $$";
 
@@ -95,6 +97,30 @@ fn on_the_socket(cluster: &Cluster, primary: &str) -> anyhow::Result<Procedure> 
     Ok(Procedure(command.spawn().context("psql does not start")?))
 }
 
+/// Stops the backend of the first session, while all others go on; when that was.
+async fn stop_first(sessions: &[Busy]) -> anyhow::Result<SystemTime> {
+    let (first, others) = sessions.split_first().context("sessions")?;
+    wait::until("a backend that can be stopped alone", WITHIN, || async {
+        process::signal(first.backend, Signal::SIGSTOP);
+        wait::until_true("a stopped backend", WITHIN, || {
+            Process::of(first.backend).is_some_and(|process| process.state == 'T')
+        })
+        .await?;
+        let stopped_at = SystemTime::now();
+        for other in others {
+            // One stop in twenty meets a backend that flushes WAL for everybody: with it all others
+            // would stand still, and nobody would be served until the fault.
+            if let Err(reason) = other.advance(WARM, ALONE_WITHIN).await {
+                process::signal(first.backend, Signal::SIGCONT);
+                first.advance(1, WITHIN).await?;
+                return Err(reason);
+            }
+        }
+        Ok(stopped_at)
+    })
+    .await
+}
+
 impl Loaded {
     /// Loads the primary of a cluster that admits direct logins, stops one of the busy backends, and begins
     /// to watch.
@@ -118,13 +144,7 @@ impl Loaded {
         for session in &sessions {
             session.advance(WARM, WITHIN).await?;
         }
-        let first = sessions.first().context("sessions")?.backend;
-        process::signal(first, Signal::SIGSTOP);
-        wait::until_true("a stopped backend", WITHIN, || {
-            Process::of(first).is_some_and(|process| process.state == 'T')
-        })
-        .await?;
-        let stopped_at = SystemTime::now();
+        let stopped_at = stop_first(&sessions).await?;
         let before = newest(&cluster).await?;
         let signs = signs(&cluster, &primary, before.timeline)?;
         let watch = TreeWatch::begin(tree(&cluster, &primary)?, signs);
