@@ -156,6 +156,13 @@ fn the_voters_change() {
 }
 
 #[test]
+fn a_voter_is_taken_in_late() {
+    let model = LeaseModel::taken_in_late("3 of 4 voters, 2 epochs, one voter taken in late");
+    let facts = [Fact::LastEpochHeld, Fact::Waited, Fact::VotersChanged];
+    holds(&model, &facts);
+}
+
+#[test]
 fn a_change_of_the_voters_is_taken_back() {
     let model =
         LeaseModel::voters_change_back("3 of 4 voters, 2 epochs, a joint membership taken back");

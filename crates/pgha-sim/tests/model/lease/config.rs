@@ -44,6 +44,9 @@ pub(crate) struct LeaseModel {
     pub(crate) restarts: u8,
     /// How many changes of the membership there may be: to the joint one, and to the one after it.
     pub(crate) changes: u64,
+    /// Whether 3 runs for long before it is taken in, so that its lease threads know of no membership, and
+    /// then whether it finds several at one look.
+    pub(crate) taken_in_late: bool,
     /// Whether one that is not committed may be taken back.
     pub(crate) takes_back: bool,
     /// Whether a holder may stop and release its epoch.
@@ -72,6 +75,7 @@ impl LeaseModel {
             epochs: 2,
             restarts: 1,
             changes: 0,
+            taken_in_late: false,
             takes_back: false,
             stops: true,
             lease_ms: &[1500],
@@ -128,6 +132,15 @@ impl LeaseModel {
             restarts: 0,
             changes: 2,
             ..Self::small(name)
+        }
+    }
+
+    /// The same, and 3 is taken in between two looks of its lease threads.
+    pub(crate) fn taken_in_late(name: &'static str) -> Self {
+        Self {
+            taken_in_late: true,
+            may_lead: &[1],
+            ..Self::voters_change(name)
         }
     }
 

@@ -35,9 +35,9 @@ pub(crate) enum Action {
     Replace(usize),
     /// The next value of `lease_ms` is committed.
     ChangeLease,
-    /// Some leader, perhaps one that is cut off and will never commit it, has this node store the next
+    /// Some leader, perhaps one that is cut off and will never commit it, has this node store this
     /// membership.
-    Store(usize),
+    Store(usize, u64),
     /// Another leader has it take that back, as it was not committed.
     TakeBack(usize),
     /// Enough have stored the next membership.
@@ -63,7 +63,8 @@ pub(crate) enum Action {
 
 impl LeaseModel {
     fn first_node(&self, index: usize, log: usize) -> Node {
-        let mut grantor = Grantor::started(Epoch(1), None, Some(0), Mono::ZERO, Duration::ZERO);
+        let membership = (!self.has_never_looked(index, 0)).then_some(0);
+        let mut grantor = Grantor::started(Epoch(1), None, membership, Mono::ZERO, Duration::ZERO);
         grantor.set_caught_up(Duration::ZERO);
         if self.rules == Rules::SilenceProves {
             grantor.know_epoch(Epoch(1), Mono::ZERO);
@@ -80,6 +81,11 @@ impl LeaseModel {
             believes: false,
             sends_left: 0,
         }
+    }
+
+    /// Whether the lease threads of a node with this membership have not looked for one yet.
+    fn has_never_looked(&self, index: usize, membership: u64) -> bool {
+        self.taken_in_late && index == 3 && membership == 0
     }
 
     fn replacements(&self, state: &State, actions: &mut Vec<Action>) {
@@ -104,8 +110,15 @@ impl LeaseModel {
         }
         let committed = state.changes();
         for (index, node) in state.nodes.iter().enumerate() {
-            if node.membership <= committed && node.membership < self.changes {
-                actions.push(Action::Store(index));
+            if node.membership <= committed {
+                let next = node.membership + 1;
+                let newest = if self.has_never_looked(index, node.membership) {
+                    committed + 1
+                } else {
+                    next
+                };
+                let found = next..=newest.min(self.changes);
+                actions.extend(found.map(|membership| Action::Store(index, membership)));
             }
             if self.takes_back && node.membership > committed {
                 actions.push(Action::TakeBack(index));
@@ -185,10 +198,7 @@ impl LeaseModel {
                 let changes = state.count(state.log.len(), |e| matches!(e, Entry::LeaseMs(_)));
                 state.append(Entry::LeaseMs(self.lease_ms[changes as usize + 1]));
             }
-            Action::Store(index) => {
-                let next = state.nodes[index].membership + 1;
-                self.store_membership(state, index, next);
-            }
+            Action::Store(index, membership) => self.store_membership(state, index, membership),
             Action::TakeBack(index) => {
                 self.seen.note(Fact::TakenBack);
                 let before = state.nodes[index].membership - 1;
