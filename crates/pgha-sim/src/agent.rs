@@ -13,6 +13,7 @@ use crate::choice;
 use crate::event::{Message, NodeEvent};
 use crate::mutant::Mutant;
 use crate::node::{RaftMemory, Sidecar};
+use crate::silence;
 use crate::time::MS;
 use crate::world::World;
 
@@ -130,6 +131,7 @@ impl World {
         });
         let passes_over = self.is(Mutant::BestPassedOver);
         let ageless = self.is(Mutant::WaitsForEver);
+        let impatient = self.is(Mutant::SlowForSilent);
         let n = &mut self.nodes[node];
         let Some(sidecar) = &mut n.sidecar else {
             return;
@@ -140,6 +142,8 @@ impl World {
             since.phase = now;
         }
         let without_best = passes_over.then(|| choice::without_best(&sidecar.peers));
+        let silenced = impatient.then(|| silence::slow_for_silent(&sidecar.peers, now));
+        let misheard = without_best.or(silenced);
         let input = Input {
             me: &sidecar.me,
             now,
@@ -147,7 +151,7 @@ impl World {
             since,
             raft: &sidecar.raft.view,
             local: &sidecar.local,
-            peers: without_best.as_ref().unwrap_or(&sidecar.peers),
+            peers: misheard.as_ref().unwrap_or(&sidecar.peers),
             fresh: &fresh,
         };
         let decision = decide(&input);

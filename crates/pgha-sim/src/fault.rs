@@ -58,6 +58,9 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// What takes nothing from a primary: neither the raft leader's end nor a slow log nor a stalled disk.
+    pub const SPARE_PRIMARIES: [Self; 3] = [Self::LeaderChanges, Self::ApplySlow, Self::DiskStalls];
+
     /// All of them.
     pub const ALL: [Self; 26] = [
         Self::SidecarDies,

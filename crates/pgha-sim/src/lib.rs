@@ -31,6 +31,7 @@ mod replace;
 pub mod run;
 pub mod script;
 pub mod shrink;
+mod silence;
 pub mod strike;
 pub mod synchronous;
 pub mod time;

@@ -1,5 +1,7 @@
 //! Rules broken on purpose: a simulator that does not see these sees nothing.
 
+use crate::fault::Fault;
+
 /// One broken rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
@@ -57,11 +59,13 @@ pub enum Mutant {
     WaitsForEver,
     /// Any standby that has it lets a commit go.
     LetGoByOne,
+    /// A raft leader takes a voter that is slow to report for one that hears nothing of the primary.
+    SlowForSilent,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::GateNeverCloses,
         Self::GuardSleeps,
         Self::GrantorForgets,
@@ -89,7 +93,14 @@ impl Mutant {
         Self::AttachedUncompared,
         Self::WaitsForEver,
         Self::LetGoByOne,
+        Self::SlowForSilent,
     ];
+
+    /// What alone breaks in the runs that can see it, where it is not to be anything.
+    pub fn seen_where(self) -> Option<Vec<Fault>> {
+        let spare_primaries = || Fault::SPARE_PRIMARIES.to_vec();
+        (self == Self::SlowForSilent).then(spare_primaries)
+    }
 
     /// What a run says that sees it, as the beginning or a part of [`Failure`](crate::check::Failure)'s text:
     /// whatever else goes wrong in such a run does not prove that this is looked for.
@@ -113,6 +124,7 @@ impl Mutant {
             Self::GateUncheckedAfterResume => &["acknowledged a write of epoch"],
             Self::OldIdVotes | Self::AppendNotFlushed => &["committed entries"],
             Self::OldGenerationVotes => &["which is over"],
+            Self::SlowForSilent => &["P11 "],
             Self::LetGoByOne => &["that standbys had confirmed"],
             Self::RewoundAnswersEarly => &["that every data member had flushed"],
             // A timeline that was not assigned is refused, and a tail that nobody tells is waited for.

@@ -78,12 +78,7 @@ impl Profile {
 
     /// Whether nothing is taken from a primary by what breaks here (P11).
     pub(crate) fn spares_primary(&self) -> bool {
-        let spares = |kind: &Fault| {
-            matches!(
-                kind,
-                Fault::LeaderChanges | Fault::ApplySlow | Fault::DiskStalls
-            )
-        };
+        let spares = |kind: &Fault| Fault::SPARE_PRIMARIES.contains(kind);
         let percents = [
             self.drop_percent,
             self.slow_percent,

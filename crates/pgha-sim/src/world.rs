@@ -131,8 +131,9 @@ impl World {
             kinds,
         } = options;
         // Luck of its own: what else can break changes nothing in a script.
-        let profile = match kinds {
-            Some(kinds) => Profile::calm_but(kinds.clone()),
+        let seen_where = || mutant.and_then(Mutant::seen_where);
+        let profile = match kinds.clone().or_else(seen_where) {
+            Some(kinds) => Profile::calm_but(kinds),
             None => Profile::draw(&mut StdRng::seed_from_u64(seed ^ 0x000F_1E1D)),
         };
         let mut world = Self::unbegun(seed, shape, profile, *mutant, *tracing);

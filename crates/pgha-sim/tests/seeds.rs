@@ -93,9 +93,8 @@ fn what_failed_once_passes() {
 /// P11: neither the raft leader's end nor a slow log nor a stalled disk costs anybody his lease.
 #[test]
 fn what_is_not_the_primarys_fate_changes_no_primary() {
-    use Fault::{ApplySlow, DiskStalls, LeaderChanges};
     let options = Options {
-        kinds: Some(vec![LeaderChanges, ApplySlow, DiskStalls]),
+        kinds: Some(Fault::SPARE_PRIMARIES.to_vec()),
         ..Options::default()
     };
     let (mut leaders, mut served) = (0, 0);

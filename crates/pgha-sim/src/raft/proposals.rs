@@ -115,9 +115,7 @@ impl World {
         }
         if let Command::Revoke(revoke) = &command {
             self.count(&format!("revoke {}", revoke.cause.code()));
-            if self.profile.spares_primary() {
-                self.check(invariant::role_kept([self.truth.epoch]));
-            }
+            self.check_role_kept();
         }
     }
 
