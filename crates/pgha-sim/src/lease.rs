@@ -20,6 +20,9 @@ impl World {
     /// Begins to collect the lease of `epoch`, and gives every earlier one up.
     pub fn hold_lease(&mut self, node: usize, epoch: Epoch) {
         let secret: ReleaseSecret = self.rng.random();
+        let Some(membership) = self.effective(node).map(|membership| membership.id) else {
+            return;
+        };
         let quorums = self.electorate(node);
         let n = &mut self.nodes[node];
         let timing = n.disk.state.settings.lease();
@@ -34,7 +37,7 @@ impl World {
             sidecar.local.given_up = sidecar.local.given_up.max(old);
         }
         let nonce = sidecar.me.nonce;
-        sidecar.holder = Some(Holder::new(epoch, nonce, timing, quorums));
+        sidecar.holder = Some(Holder::new(epoch, nonce, timing, membership, quorums));
         sidecar.held_since = None;
         sidecar.secret = Some((epoch, secret));
         self.sidecar_in(node, 0, NodeEvent::Renew(nonce, epoch));

@@ -167,7 +167,7 @@ pub struct Sidecar {
     /// What it sees.
     pub local: Local,
     /// The lease that it collects or holds.
-    pub holder: Option<Holder>,
+    pub holder: Option<Holder<u64>>,
     /// When the lease was first held.
     pub held_since: Option<Mono>,
     /// Proves that its epoch is over.

@@ -20,32 +20,52 @@ pub enum Hold {
 }
 
 /// The lease of one epoch, as its holder counts it. Validity runs from the *send* of a renewal: a
-/// grantor promises from its receipt, which is never before the send.
+/// grantor promises from its receipt, which is never before the send. `M` names an effective membership
+/// (its log id).
+///
+/// An answer counts in the membership that it was asked under, and in no other. A voter that got the next
+/// one early has waited while the others still granted by the one before it: what it grants then proves
+/// nothing about a quorum of the membership after that, which nobody had to wait for
+/// (docs/decisions/0020). What was held when the membership changed is held until it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Holder {
+pub struct Holder<M> {
     epoch: Epoch,
     nonce: Nonce,
     timing: LeaseTiming,
+    membership: M,
     quorums: Quorums,
     next_send: u64,
+    /// By this membership.
     sends: VecDeque<(u64, Mono)>,
+    /// By this membership: the newest of them that each voter granted.
     newest: BTreeMap<RaftId, Mono>,
+    /// The newest that a quorum granted before [`Self::set_membership`].
+    reached_before: Option<Mono>,
     held_until_close: Option<Mono>,
     over: bool,
 }
 
-impl Holder {
-    /// Begins to collect the lease of `epoch` for the process with `nonce`.
-    pub fn new(epoch: Epoch, nonce: Nonce, timing: LeaseTiming, quorums: Quorums) -> Self {
+impl<M: PartialEq + Clone> Holder<M> {
+    /// Begins to collect the lease of `epoch` for the process with `nonce`. `quorums` are of `membership`,
+    /// and of those before it that may count too.
+    pub fn new(
+        epoch: Epoch,
+        nonce: Nonce,
+        timing: LeaseTiming,
+        membership: M,
+        quorums: Quorums,
+    ) -> Self {
         Self {
             epoch,
             nonce,
             timing,
+            membership,
             quorums,
             // Numbers of different epochs differ: a late answer to an old one counts for nothing.
             next_send: (epoch.0 << 32) + 1,
             sends: VecDeque::new(),
             newest: BTreeMap::new(),
+            reached_before: None,
             held_until_close: None,
             over: false,
         }
@@ -95,14 +115,17 @@ impl Holder {
         matches!(self.hold(now), Hold::Held(_))
     }
 
-    /// The membership changed: the new quorums count at once, with the answers already there.
-    pub fn set_quorums(&mut self, quorums: Quorums) {
+    /// The effective membership is this one now, or other ones than before count beside it. Answers to
+    /// what was sent by another membership count no more, and what they came to stands: the others have
+    /// promised it.
+    pub fn set_membership(&mut self, membership: M, quorums: Quorums) {
+        self.reached_before = self.reached();
+        if self.membership != membership {
+            self.membership = membership;
+            self.sends.clear();
+            self.newest.clear();
+        }
         self.quorums = quorums;
-        // Their last common answer may be older: a closing that has moved back is as final.
-        let close = self.deadlines().map(|deadlines| deadlines.close);
-        self.held_until_close = self
-            .held_until_close
-            .map(|until| close.map_or(until, |close| until.min(close)));
     }
 
     /// Numbers a renewal that is about to be sent. `None` when this epoch must not be renewed.
@@ -176,13 +199,16 @@ impl Holder {
     pub fn rebased(&self, now: Mono, to: Mono) -> Self {
         let counts = |sent: Mono| sent + self.timing.end_after() > now;
         let newest = self.newest.iter().filter(|(_, sent)| counts(**sent));
+        let before = self.reached_before.filter(|sent| counts(*sent));
         Self {
+            membership: self.membership.clone(),
             quorums: self.quorums.clone(),
             next_send: (self.epoch.0 << 32) + 1,
             sends: VecDeque::new(),
             newest: newest
                 .map(|(by, sent)| (*by, to - now.since(*sent)))
                 .collect(),
+            reached_before: before.map(|sent| to - now.since(sent)),
             held_until_close: self.held_until_close.map(|close| {
                 if close <= now {
                     Mono::ZERO
@@ -196,9 +222,12 @@ impl Holder {
 
     /// The deadlines that the answers so far give, whether passed or not.
     pub fn deadlines(&self) -> Option<Deadlines> {
-        let sent = self
-            .quorums
-            .reached_at(|id| self.newest.get(&id).copied())?;
-        Some(self.timing.deadlines(sent))
+        Some(self.timing.deadlines(self.reached()?))
+    }
+
+    /// The newest send that was granted by a quorum.
+    fn reached(&self) -> Option<Mono> {
+        let now = self.quorums.reached_at(|id| self.newest.get(&id).copied());
+        self.reached_before.max(now)
     }
 }

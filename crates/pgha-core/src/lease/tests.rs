@@ -28,7 +28,7 @@ impl Voters {
     }
 
     /// One renewal, answered at once by whomever it reaches.
-    fn renew(&mut self, now: Mono, holder: &mut Holder, membership: u64, reached: &[u64]) {
+    fn renew(&mut self, now: Mono, holder: &mut Holder<u64>, membership: u64, reached: &[u64]) {
         let Some(send) = holder.send(now) else { return };
         let renewal = Renewal {
             epoch: holder.epoch(),
@@ -61,8 +61,8 @@ impl Voters {
 fn change_of_voters(told: &[u64]) -> (Option<Mono>, bool) {
     let timing = LeaseTiming::from_millis(1500).expect("valid");
     let mut voters = Voters::new();
-    let mut old = Holder::new(Epoch(1), Nonce(1), timing, quorums(&[1, 2, 3]));
-    let mut new = Holder::new(Epoch(2), Nonce(2), timing, quorums(&[1, 2, 4]));
+    let mut old = Holder::new(Epoch(1), Nonce(1), timing, OLD, quorums(&[1, 2, 3]));
+    let mut new = Holder::new(Epoch(2), Nonce(2), timing, NEW, quorums(&[1, 2, 4]));
     let (mut both, mut new_held) = (None, false);
     for ms in (0..4000).step_by(50) {
         let now = Mono::from_millis(ms);
@@ -78,7 +78,7 @@ fn change_of_voters(told: &[u64]) -> (Option<Mono>, bool) {
         if ms >= 1000 {
             voters.renew(now, &mut new, NEW, &[2, 4]);
         }
-        let holds = |holder: &mut Holder| matches!(holder.hold(now), Hold::Held(_));
+        let holds = |holder: &mut Holder<u64>| matches!(holder.hold(now), Hold::Held(_));
         let new_holds = holds(&mut new);
         new_held |= new_holds;
         if holds(&mut old) && new_holds {
@@ -108,7 +108,7 @@ fn a_started_voter_waits_as_long_as_the_next_holder_has_read() {
     };
     let mut grantors: BTreeMap<u64, Grantor<u64>> =
         (1..=5).map(|id| (id, grantor(Duration::ZERO))).collect();
-    let mut old = Holder::new(Epoch(1), Nonce(1), long, quorums(&[1, 2, 3, 4, 5]));
+    let mut old = Holder::new(Epoch(1), Nonce(1), long, OLD, quorums(&[1, 2, 3, 4, 5]));
     let renewal = |epoch: u64, start_wait| Renewal {
         epoch: Epoch(epoch),
         nonce: Nonce(epoch),

@@ -125,12 +125,12 @@ impl World {
         };
         if let Some(newest) = newest {
             sidecar.grantor.set_membership(newest.id, now, wait);
+            if let Some(holder) = &mut sidecar.holder {
+                holder.set_membership(newest.id, quorums);
+            }
         }
         if settled {
             sidecar.grantor.set_settled(n.disk.state.epoch);
-        }
-        if let Some(holder) = &mut sidecar.holder {
-            holder.set_quorums(quorums);
         }
         self.refresh_view(node);
     }

@@ -173,12 +173,10 @@ impl<M: PartialEq + Clone> Grantor<M> {
             }
             Some(_) | None => {}
         }
-        // Whoever was supported before the wait began is supported on, if nobody else can hold a lease
-        // that is not known here: it holds its own, or there was no epoch in between.
-        let supported = same.is_some_and(|promise| {
-            let on = promise.epoch == renewal.epoch && renewal.held;
-            on || promise.epoch.next() == renewal.epoch
-        });
+        // Whoever was supported before the wait began is supported on, if it holds its lease: then nobody
+        // else can hold one that is not known here. The next epoch of the same process is none that it
+        // holds, and it may never have held the one before.
+        let supported = same.is_some_and(|it| it.epoch == renewal.epoch && renewal.held);
         (!supported && now < self.quiet_for(renewal)).then_some(RenewalRefusal::StartWait)
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct LeaseModel {
     /// Whether 3 runs for long before it is taken in, so that its lease threads know of no membership, and
     /// then whether it finds several at one look.
     pub(crate) taken_in_late: bool,
+    /// Which nodes may have stored the joint one long before the rest: a bit for each, in each of these.
+    pub(crate) stored_early: &'static [u64],
     /// Whether one that is not committed may be taken back.
     pub(crate) takes_back: bool,
     /// Whether a holder may stop and release its epoch.
@@ -76,6 +78,7 @@ impl LeaseModel {
             restarts: 1,
             changes: 0,
             taken_in_late: false,
+            stored_early: &[0],
             takes_back: false,
             stops: true,
             lease_ms: &[1500],
@@ -165,11 +168,30 @@ impl LeaseModel {
         }
     }
 
-    /// Both steps, while promises lapse twice.
+    /// Both steps, faster than any promise lapses, and whoever stored the joint one early waits no more.
+    pub(crate) fn stored_early(name: &'static str) -> Self {
+        Self {
+            stored_early: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+            may_lead: &[1],
+            stops: false,
+            ..Self::voters_change(name)
+        }
+    }
+
+    /// The same with an epoch more: who is named in two of them is one process.
+    pub(crate) fn stored_early_and_named_again(name: &'static str) -> Self {
+        Self {
+            epochs: 3,
+            stored_early: &[0b1010],
+            ..Self::stored_early(name)
+        }
+    }
+
+    /// Both steps, while promises lapse.
     pub(crate) fn voters_change_in_both_steps(name: &'static str) -> Self {
         Self {
             changes: 2,
-            ticks: Some(2),
+            ticks: Some(1),
             ..Self::voters_change_slowly(name)
         }
     }

@@ -73,7 +73,13 @@ impl LeaseModel {
         let proves = self.rules == Rules::SilenceProves;
         let sends = self.sends();
         let node = state.node(index);
-        node.holder = Some(Holder::new(epoch, node.nonce, timing, quorums));
+        node.holder = Some(Holder::new(
+            epoch,
+            node.nonce,
+            timing,
+            node.membership,
+            quorums,
+        ));
         node.believes = proves && silent > 1;
         node.sends_left = sends;
         node.sends.clear();
@@ -113,7 +119,7 @@ impl LeaseModel {
         let node = state.node(index);
         node.grantor.set_membership(membership, now, wait);
         if let Some(holder) = &mut node.holder {
-            holder.set_quorums(quorums);
+            holder.set_membership(membership, quorums);
             if changed {
                 self.number_a_send(state, index);
             }

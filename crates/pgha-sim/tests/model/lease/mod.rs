@@ -62,16 +62,16 @@ pub(crate) enum Action {
 }
 
 impl LeaseModel {
-    fn first_node(&self, index: usize, log: usize) -> Node {
-        let membership = (!self.has_never_looked(index, 0)).then_some(0);
-        let mut grantor = Grantor::started(Epoch(1), None, membership, Mono::ZERO, Duration::ZERO);
+    fn first_node(&self, index: usize, membership: u64, log: usize) -> Node {
+        let looked = (!self.has_never_looked(index, 0)).then_some(membership);
+        let mut grantor = Grantor::started(Epoch(1), None, looked, Mono::ZERO, Duration::ZERO);
         grantor.set_caught_up(Duration::ZERO);
         if self.rules == Rules::SilenceProves {
             grantor.know_epoch(Epoch(1), Mono::ZERO);
         }
         Node {
             applied: log,
-            membership: 0,
+            membership,
             adopted: Epoch(1),
             nonce: Nonce(1 + 10 * index as u64),
             named: index == 0,
@@ -81,6 +81,31 @@ impl LeaseModel {
             believes: false,
             sends_left: 0,
         }
+    }
+
+    /// `early` are the nodes that have stored the joint membership, a bit for each.
+    fn first_state(&self, early: u64) -> State {
+        let changes = &self.lease_ms[1..=self.lease_changed];
+        let mut log: Vec<_> = changes.iter().map(|ms| Entry::LeaseMs(*ms)).collect();
+        log.push(Entry::Revoke(Epoch(1)));
+        log.push(Entry::Primary(Epoch(1), 0, Nonce(1)));
+        let nodes = (0..self.nodes)
+            .map(|index| Arc::new(self.first_node(index, early >> index & 1, log.len())));
+        let mut state = State {
+            tick: 0,
+            nodes: nodes.collect(),
+            log: Arc::new(log),
+            wire: BTreeSet::new(),
+            restarts_left: self.restarts,
+            named_one: false,
+            silent: BTreeSet::new(),
+            highest_held: Epoch::NONE,
+        };
+        // The first primary reads of itself.
+        state.node(0).applied -= 1;
+        let end = state.log.len();
+        self.apply(&mut state, 0, end);
+        state
     }
 
     /// Whether the lease threads of a node with this membership have not looked for one yet.
@@ -252,26 +277,8 @@ impl Model for LeaseModel {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let changes = &self.lease_ms[1..=self.lease_changed];
-        let mut log: Vec<_> = changes.iter().map(|ms| Entry::LeaseMs(*ms)).collect();
-        log.push(Entry::Revoke(Epoch(1)));
-        log.push(Entry::Primary(Epoch(1), 0, Nonce(1)));
-        let nodes = (0..self.nodes).map(|index| Arc::new(self.first_node(index, log.len())));
-        let mut state = State {
-            tick: 0,
-            nodes: nodes.collect(),
-            log: Arc::new(log),
-            wire: BTreeSet::new(),
-            restarts_left: self.restarts,
-            named_one: false,
-            silent: BTreeSet::new(),
-            highest_held: Epoch::NONE,
-        };
-        // The first primary reads of itself.
-        state.node(0).applied -= 1;
-        let end = state.log.len();
-        self.apply(&mut state, 0, end);
-        vec![state]
+        let early = self.stored_early.iter();
+        early.map(|early| self.first_state(*early)).collect()
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {

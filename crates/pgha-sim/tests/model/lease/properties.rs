@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use pgha_core::gate::GateSetting;
 use pgha_core::invariant::{self, GateView, StartView};
-use pgha_core::lease::Hold;
+use pgha_core::lease::{Hold, Quorums};
 use pgha_core::{Epoch, MemberName, RaftId};
 use stateright::Property;
 
@@ -48,8 +48,11 @@ impl LeaseModel {
                     };
                     model.rules == Rules::SilenceProves
                         || model.gates(state).into_iter().all(|gate| {
-                            let quorums = model.quorums(state, gate.node);
-                            quorums.reached(adopted(gate.setting.epoch))
+                            // What was granted by one membership is held on in the next one.
+                            (0..=state.nodes[gate.node].membership).any(|membership| {
+                                let quorums = Quorums::new(model.sets(membership));
+                                quorums.reached(adopted(gate.setting.epoch))
+                            })
                         })
                 },
             ),

@@ -79,7 +79,7 @@ pub(crate) struct Node {
     /// An entry named this very process.
     pub(crate) named: bool,
     pub(crate) grantor: Grantor<u64>,
-    pub(crate) holder: Option<Holder>,
+    pub(crate) holder: Option<Holder<u64>>,
     /// Renewals of its holder that may still come to something.
     pub(crate) sends: Vec<Send>,
     /// It serves without having asked anybody: what a broken rule allows.

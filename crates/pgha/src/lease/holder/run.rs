@@ -12,7 +12,7 @@ use pgha_proto::v1;
 use tokio::sync::{mpsc, watch};
 
 use super::{HolderThread, Order};
-use crate::lease::electorate::{Electorate, ElectorateWatch};
+use crate::lease::electorate::{Electorate, ElectorateWatch, MembershipId};
 use crate::lease::stream::Given;
 
 /// Longer than anybody waits.
@@ -20,7 +20,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 
 /// The lease that is being collected or held.
 pub(super) struct Lease {
-    pub(super) holder: Holder,
+    pub(super) holder: Holder<MembershipId>,
     pub(super) release_hash: ReleaseHash,
     held_since: Option<Mono>,
 }
@@ -127,8 +127,13 @@ impl Run {
                 {
                     return;
                 }
-                let quorums = self.electorate.quorums.clone();
-                let mut holder = Holder::new(epoch, self.thread.nonce, timing, quorums);
+                let Electorate {
+                    quorums,
+                    membership,
+                    ..
+                } = self.electorate.clone();
+                let nonce = self.thread.nonce;
+                let mut holder = Holder::new(epoch, nonce, timing, membership, quorums);
                 holder.heard_epoch(*self.adopted.borrow());
                 self.lease = Some(Lease {
                     holder,
@@ -162,7 +167,8 @@ impl Run {
             return false;
         }
         if let Some(lease) = &mut self.lease {
-            lease.holder.set_quorums(electorate.quorums.clone());
+            let quorums = electorate.quorums.clone();
+            lease.holder.set_membership(electorate.membership, quorums);
         }
         self.electorate = electorate;
         self.connect();
