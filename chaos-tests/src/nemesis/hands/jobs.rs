@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use tokio::task::JoinHandle;
 
 use super::Held;
 use crate::cluster::Cluster;
 use crate::member::Part;
 use crate::netns::{Cut, POSTGRES};
-use crate::process;
+use crate::process::{self, Process};
 use crate::wait;
 
 const SEEN_WITHIN: Duration = Duration::from_secs(40);
@@ -23,8 +24,10 @@ const TAIL_BYTES: i64 = 16 << 10;
 
 /// Removes a replica's data, and kills the node while it copies another's.
 pub(super) async fn interrupt_clone(cluster: &mut Cluster, name: &str) -> anyhow::Result<Held> {
+    // Before the removal: the copy may be done by the time that it returns.
+    let looking = Looking::begin(cluster, name, "pg_basebackup")?;
     super::operator::remove_data(cluster, name)?;
-    interrupt(cluster, name, "pg_basebackup").await
+    interrupt(cluster, name, looking).await
 }
 
 /// Has a primary write what nobody receives, fails over, and kills the node while it gives that up.
@@ -36,8 +39,9 @@ pub(super) async fn interrupt_rewind(cluster: &mut Cluster, name: &str) -> anyho
     // Not before: the kernel of the dead would still send what it holds.
     cluster.wait_primary_other_than(name, SEEN_WITHIN).await?;
     super::network::mend(cluster, &cut)?;
+    let looking = Looking::begin(cluster, name, "pg_rewind")?;
     cluster.member_mut(name)?.start()?;
-    interrupt(cluster, name, "pg_rewind").await
+    interrupt(cluster, name, looking).await
 }
 
 /// Waits until the clients have made it write a tail.
@@ -54,34 +58,71 @@ async fn write_alone(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
     .await
 }
 
-async fn interrupt(cluster: &mut Cluster, name: &str, program: &str) -> anyhow::Result<Held> {
-    stop_in_the_middle(cluster, name, program).await?;
+async fn interrupt(cluster: &mut Cluster, name: &str, looking: Looking) -> anyhow::Result<Held> {
+    looking.stop_in_the_middle().await?;
     cluster.member_mut(name)?.kill(Part::Node)?;
     Ok(Held::Down(vec![name.to_owned()]))
 }
 
-/// Stops the program's processes once they have begun to write. They get on by short steps from the moment
-/// they are seen: on a busy machine the whole work may be done between two looks.
-async fn stop_in_the_middle(cluster: &Cluster, name: &str, program: &str) -> anyhow::Result<()> {
-    let member = cluster.member(name)?;
-    let deadline = Instant::now() + SEEN_WITHIN;
-    let mut found = Vec::new();
-    while Instant::now() < deadline {
-        found.retain(process::Process::is_running);
-        if found.is_empty() {
-            // This takes long enough for all of the work, so it is not done between two steps.
-            found = member.processes();
-            found.retain(|process| process.command.contains(program));
-        }
-        process::signal_all(&found, Signal::SIGSTOP);
-        let settled = || found.iter().all(|p| p.is_stopped() || !p.is_running());
-        wait::until_true(&format!("{program} to stop"), STOPPED_WITHIN, settled).await?;
-        let mut stopped = found.iter().filter(|process| process.is_stopped());
-        if stopped.any(|process| process.written_bytes() >= BEGUN_BYTES) {
-            return Ok(());
-        }
-        process::signal_all(&found, Signal::SIGCONT);
-        tokio::time::sleep(LOOK_EVERY).await;
+/// A thread of its own that waits for a program of a member and stops it: on a busy machine the whole work may
+/// be done before a task gets its turn.
+struct Looking {
+    program: &'static str,
+    directory: String,
+    deadline: Instant,
+    found: JoinHandle<Vec<Process>>,
+}
+
+impl Looking {
+    fn begin(cluster: &Cluster, name: &str, program: &'static str) -> anyhow::Result<Self> {
+        let directory = format!("{}/", cluster.member(name)?.directory.display());
+        let deadline = Instant::now() + SEEN_WITHIN;
+        Ok(Self {
+            found: look(program, directory.clone(), deadline),
+            program,
+            directory,
+            deadline,
+        })
     }
-    anyhow::bail!("{program} was not seen at work within {SEEN_WITHIN:?}")
+
+    /// Stops the program's processes once they have begun to write. They get on by short steps from the moment
+    /// they are seen.
+    async fn stop_in_the_middle(mut self) -> anyhow::Result<()> {
+        let program = self.program;
+        while Instant::now() < self.deadline {
+            let found = self.found.await?;
+            while found.iter().any(Process::is_running) {
+                process::signal_all(&found, Signal::SIGSTOP);
+                let settled = || found.iter().all(|p| p.is_stopped() || !p.is_running());
+                wait::until_true(&format!("{program} to stop"), STOPPED_WITHIN, settled).await?;
+                let mut stopped = found.iter().filter(|process| process.is_stopped());
+                if stopped.any(|process| process.written_bytes() >= BEGUN_BYTES) {
+                    return Ok(());
+                }
+                process::signal_all(&found, Signal::SIGCONT);
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            // It gave up before it had begun: there will be another one.
+            self.found = look(program, self.directory.clone(), self.deadline);
+        }
+        anyhow::bail!("{program} was not seen at work within {SEEN_WITHIN:?}")
+    }
+}
+
+/// The stopped processes of a program that works in `directory`; none past the deadline.
+fn look(program: &'static str, directory: String, deadline: Instant) -> JoinHandle<Vec<Process>> {
+    tokio::task::spawn_blocking(move || {
+        while Instant::now() < deadline {
+            let mut found = process::running();
+            found.retain(|process| {
+                process.command.contains(program) && process.command.contains(&directory)
+            });
+            process::signal_all(&found, Signal::SIGSTOP);
+            if !found.is_empty() {
+                return found;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Vec::new()
+    })
 }
