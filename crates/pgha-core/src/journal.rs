@@ -4,9 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, Generation, Lsn, MemberName, TimelineId};
+use crate::{Epoch, Generation, Lsn, MemberName, StartKind, TimelineId};
 
-/// Entries that are kept; older ones are dropped.
+/// Entries that are kept; of more, the oldest that the next one repeats is dropped, or else
+/// the oldest.
 pub const JOURNAL_ENTRIES_MAX: usize = 200;
 
 /// Why an epoch ended.
@@ -201,7 +202,7 @@ pub struct JournalEntry {
     /// The timeline of the new primary.
     pub timeline: Option<TimelineId>,
     /// How it became primary.
-    pub kind: Option<crate::StartKind>,
+    pub kind: Option<StartKind>,
     /// Where its timeline leaves its parent.
     pub fork_lsn: Option<Lsn>,
     /// What was lost.
@@ -232,5 +233,16 @@ impl JournalEntry {
             steps: Vec::new(),
             opened: false,
         }
+    }
+
+    /// Whether it tells no more than that a primary was started in place and did not come to serve.
+    pub fn is_futile(&self) -> bool {
+        self.kind == Some(StartKind::Restart) && !self.opened && self.lost.is_none()
+    }
+
+    /// Whether `next` says the same of the same member: who may have served in between is known without
+    /// this one.
+    pub fn is_repeated_by(&self, next: &Self) -> bool {
+        self.is_futile() && next.is_futile() && self.primary == next.primary
     }
 }

@@ -191,8 +191,12 @@ impl ClusterState {
 
     pub(super) fn journal_push(&mut self, entry: JournalEntry) {
         self.journal.push(entry);
-        let surplus = self.journal.len().saturating_sub(JOURNAL_ENTRIES_MAX);
-        self.journal.drain(..surplus);
+        while self.journal.len() > JOURNAL_ENTRIES_MAX {
+            // Who fails to start all night would push out why it came to that, and what was lost.
+            let repeated = |pair: &[JournalEntry]| pair[0].is_repeated_by(&pair[1]);
+            let least = self.journal.windows(2).position(repeated);
+            self.journal.remove(least.unwrap_or(0));
+        }
     }
 
     pub(super) fn journal_entry(&mut self, epoch: Epoch) -> Option<&mut JournalEntry> {

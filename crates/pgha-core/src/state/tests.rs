@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::command::{Command, Create, Opened, Primary, Recover, Revoke};
-use crate::journal::LostRange;
+use crate::journal::{JOURNAL_ENTRIES_MAX, LostRange};
 use crate::lineage::Lineage;
 use crate::{Addresses, MemberKind, RaftId, StoreId};
 
@@ -326,6 +326,41 @@ fn only_who_served_last_tells_all_that_was_lost() {
         .lost(Epoch(3), range(1200, true), &"n1".into())
         .unwrap();
     assert_eq!(state.journal[2].lost, Some(range(1200, false)));
+}
+
+/// A full disk, all night: what was lost before is told all the same, and so is who was named meanwhile.
+#[test]
+fn starts_in_place_that_fail_push_nothing_out_of_the_journal() {
+    let entry = |epoch, primary: &str, kind| JournalEntry {
+        primary: Some(primary.into()),
+        kind: Some(kind),
+        ..JournalEntry::begun(Epoch(epoch), Cause::Formation, String::new())
+    };
+    let lost = LostRange {
+        from: Lsn(1000),
+        to: Lsn(1200),
+        is_final: false,
+    };
+    let mut state = ClusterState::default();
+    state.journal_push(JournalEntry {
+        lost: Some(lost),
+        ..entry(1, "n1", StartKind::Promotion)
+    });
+    for epoch in 2..=1000 {
+        let name = if epoch == 500 { "n2" } else { "n1" };
+        state.journal_push(entry(epoch, name, StartKind::Restart));
+    }
+    assert_eq!(state.journal.len(), JOURNAL_ENTRIES_MAX);
+    assert_eq!(state.journal[0].lost, Some(lost));
+    assert!(state.journal.is_sorted_by_key(|entry| entry.epoch));
+    let named: Vec<_> = state.journal.iter().map(|e| e.epoch.0).take(4).collect();
+    assert_eq!(named, [1, 499, 500, 804]);
+
+    for epoch in 1001..=1300 {
+        state.journal_push(entry(epoch, "n1", StartKind::Promotion));
+    }
+    assert_eq!(state.journal.len(), JOURNAL_ENTRIES_MAX);
+    assert_eq!(state.journal[0].epoch, Epoch(1101));
 }
 
 /// The promotion that it was assigned for came to nothing, and may have written on it all the same (P6).

@@ -1,5 +1,6 @@
 //! Who becomes primary of an epoch that has none (P4).
 
+mod again;
 mod candidate;
 mod choose;
 mod entry;
@@ -40,6 +41,10 @@ pub(super) fn elect(
     let chosen = choose::choose(input, reports, revoked, &candidates, wait);
     match chosen {
         Choice::Elect(candidate) => {
+            if let Some(text) = again::rests(input, revoked, candidate, decision) {
+                decision.why.cluster = Some((Reason::StartFailed, text));
+                return;
+            }
             let primary = entry::entry(input, reports, revoked, &candidates, candidate);
             propose(Command::Primary(primary), decision);
         }

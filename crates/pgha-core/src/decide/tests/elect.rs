@@ -364,6 +364,41 @@ fn a_primary_whose_restart_failed_comes_after_a_replica_within_the_limit() {
     }
 }
 
+/// Its disk is full, and the replicas lack too much. An epoch for each of two starts a second would push
+/// everything out of the journal within minutes.
+#[test]
+fn who_fails_to_start_again_and_again_is_tried_ever_more_seldom() {
+    let mut scene = Scene::new();
+    scene.local.data = Data::Missing;
+    scene.state.settings.max_lag_on_failover = 0x100;
+    let restart = || Some((name(2), StartKind::Restart));
+    let mut rests = Vec::new();
+    for _ in 0..5 {
+        scene.revoke(expired());
+        scene.stands(2, at(1, 0x1000, &[]), true);
+        scene.stands(3, at(1, 0x0100, &[]), false);
+        // By then everybody has been waited for.
+        let rest = (1..60)
+            .find(|seconds| {
+                scene.since.phase = NOW - Duration::from_secs(*seconds);
+                scene.elects().is_some()
+            })
+            .expect("an election");
+        assert_eq!(scene.elects(), restart());
+        rests.push(rest);
+        let epoch = scene.state.epoch.0;
+        scene.apply(primary(epoch, 2, StartKind::Restart, 1, 1, 0x1000));
+    }
+    assert_eq!(rests, [1, 1, 1, 2, 4]);
+
+    // An operator who says so does not wait, and neither does who can replace it.
+    scene.revoke(expired());
+    scene.stands(2, at(1, 0x1000, &[]), true);
+    scene.stands(3, at(1, 0x0FF8, &[]), false);
+    scene.since.phase = NOW - Duration::from_secs(1);
+    assert_eq!(scene.elects(), Some((name(3), StartKind::Promotion)));
+}
+
 /// Who was promoted by hand is on a timeline of its own also while it is stopped: a twin of that number
 /// would be taken for it by `pg_rewind`.
 #[test]
