@@ -95,18 +95,20 @@ struct Run {
     reports: mpsc::UnboundedSender<ProbeReport>,
     again: Arc<Notify>,
     tail: Arc<Mutex<WalTail>>,
+    /// When the first of the questions was asked that nobody has answered since.
     silent_since: Option<Mono>,
 }
 
 impl Run {
     async fn run(mut self) {
         loop {
+            let asked = clock::now();
             match Session::connect(&self.site.session_options(), PROBE_MAX).await {
                 Ok(session) => self.watch(session).await,
                 // Starting, or a table full of connections: neither is silence.
                 Err(SessionError::Refused(_) | SessionError::Starting(_)) => {}
                 Err(SessionError::TooManyConnections(_)) => self.silent_since = None,
-                Err(error) => self.silent(&error, None),
+                Err(error) => self.silent(&error, asked, None),
             }
             tokio::time::sleep(CONNECT_PAUSE).await;
         }
@@ -116,6 +118,7 @@ impl Run {
         let mut door = None;
         loop {
             let mut interval = PROBE_INTERVAL;
+            let asked = clock::now();
             let primary = match session.probe(PROBE_MAX).await {
                 Ok(probe) => {
                     self.silent_since = None;
@@ -142,7 +145,7 @@ impl Run {
                     primary
                 }
                 Err(error) => {
-                    self.silent(&error, door.as_ref().and_then(Door::shut));
+                    self.silent(&error, asked, door.as_ref().and_then(Door::shut));
                     None
                 }
             };
@@ -158,15 +161,20 @@ impl Run {
     }
 
     /// Between two probes of a primary: its flush position for each renewal of the lease.
-    async fn follow_flush(&self, session: &Session, timeline: TimelineId) {
+    async fn follow_flush(&mut self, session: &Session, timeline: TimelineId) {
         let until = clock::now() + PROBE_INTERVAL;
         while clock::now() < until {
             if self.pause(self.flush_interval).await {
                 return;
             }
+            let asked = clock::now();
             match session.flush_lsn(PROBE_MAX).await {
                 Ok(flush) => self.flushed(timeline, flush),
-                Err(_) => return,
+                Err(_) => {
+                    // The probe that comes next tells, if that is not answered either.
+                    self.silent_since.get_or_insert(asked);
+                    return;
+                }
             }
         }
     }
@@ -184,8 +192,9 @@ impl Run {
         tail.hold(timeline, flush);
     }
 
-    fn silent(&mut self, error: &SessionError, shut: Option<Shut>) {
-        let since = *self.silent_since.get_or_insert_with(clock::now);
+    /// What was `asked` got no answer.
+    fn silent(&mut self, error: &SessionError, asked: Mono, shut: Option<Shut>) {
+        let since = *self.silent_since.get_or_insert(asked);
         let since = shut.map_or(since, |shut| shut.since.min(since));
         let _ = self.reports.send(ProbeReport::Silent {
             since,
