@@ -24,6 +24,12 @@ impl World {
         if revoked.target.is_some() || matches!(revoked.cause, Cause::Switchover) {
             return;
         }
+        // A leader that stood still proposes too late: another has named somebody, whom all may have
+        // followed since.
+        let open = matches!(self.truth.phase, Phase::Revoked(_));
+        if !open || self.truth.epoch != primary.epoch {
+            return;
+        }
         let lease = n.disk.state.settings.lease().lease();
         let now = n.now(self.now);
         let answers = |heard: &&Heard| {

@@ -22,9 +22,9 @@ const EVENTFUL_MIN: u64 = 2000;
 /// that was booked on a promotion that never opened. Last: what a cut-off primary had alone, hidden by a
 /// promotion by hand; a line that was taken from data which was no longer that which opened; and a replica that
 /// followed a former primary which was promoted by hand.
-const FOUND: [u64; 9] = [
+const FOUND: [u64; 10] = [
     7_004_588, 7_002_868, 20_025_390, 33_003_862, 35_008_902, 3_883, 60_008_674, 60_009_162,
-    61_029_893,
+    61_029_893, 70_000_306,
 ];
 /// Of these runs an operator may have to help so many, although neither data nor a store was destroyed:
 /// where no quorum remembers how far the primary came (decision 0016).
