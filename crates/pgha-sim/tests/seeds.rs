@@ -20,8 +20,9 @@ const EVENTFUL_MIN: u64 = 2000;
 /// handover whose checkpoint waited for one that had failed before, and first data made in vain that was
 /// started all the same. Then: a report that overtook a newer one, which no stream lets it, and a loss
 /// that was booked on a promotion that never opened. Last: what a cut-off primary had alone, hidden by a
-/// promotion by hand; a line that was taken from data which was no longer that which opened; and a replica that
-/// followed a former primary which was promoted by hand.
+/// promotion by hand; a line that was taken from data which was no longer that which opened; a replica that
+/// followed a former primary which was promoted by hand; and a choice that was judged although it came too
+/// late to be taken.
 const FOUND: [u64; 10] = [
     7_004_588, 7_002_868, 20_025_390, 33_003_862, 35_008_902, 3_883, 60_008_674, 60_009_162,
     61_029_893, 70_000_306,
