@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pgha_core::invariant;
 use pgha_core::journal::Cause;
+use pgha_core::lineage::Position;
 use pgha_core::report::MemberState;
 use pgha_core::state::Fitness;
 use pgha_core::{Command, MemberKind, Reason, Settings};
@@ -81,18 +82,23 @@ impl World {
         quiet || self.hopeless
     }
 
-    /// All other data is gone, and what is left cannot prove what it is: an operator has to look at it.
+    /// All other data is gone or followed it, and what is left cannot prove what it is: an operator has to
+    /// look at it.
     fn only_promoted_by_hand(&self) -> bool {
         let data = |n: &Node| n.disk.data.clone().filter(|_| !n.disk.marker);
         let left = self.nodes.iter().filter_map(|n| Some((n, data(n)?)));
         let mut left = left.peekable();
-        // Copied since from somebody who could prove it, it is as good as any.
-        let unfit = |n: &Node, position| {
-            let fitness = self.truth.fitness(&n.name, &position);
-            matches!(fitness, Fitness::Unfit { .. })
+        let somebody_was = self.nodes.iter().any(|n| n.promoted_by_hand);
+        let was_or_followed = |n: &Node, position: &Position| {
+            let given_to_nobody = self.truth.lineage.path_to(position.timeline).is_none();
+            n.promoted_by_hand || (somebody_was && given_to_nobody)
         };
-        left.peek().is_some()
-            && left.all(|(n, data)| n.promoted_by_hand && unfit(n, data.position()))
+        // Copied since from somebody who could prove it, it is as good as any.
+        let is_unfit = |n: &Node, position: &Position| {
+            let fitness = self.truth.fitness(&n.name, position);
+            matches!(fitness, Fitness::Unfit { .. }) && was_or_followed(n, position)
+        };
+        left.peek().is_some() && left.all(|(n, data)| is_unfit(n, &data.position()))
     }
 
     pub(crate) fn incomplete(&self) -> Option<String> {

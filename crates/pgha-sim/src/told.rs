@@ -192,16 +192,12 @@ impl World {
             None => return None,
         };
         let election = self.election_of(losing.epoch)?;
-        // A start in place goes on from there, and its holder tells at least as much. A promotion between
-        // that never opened, with the write or without, does not make the limit count anew.
-        let in_place = before.iter().take_while(|e| !promotes(e));
-        let told_in = in_place.map(|e| e.epoch);
-        let told_in = told_in.filter(|epoch| election.quorum.contains_key(epoch));
-        let told_in = told_in.max().unwrap_or(write.written);
+        let (told_in, began) =
+            last_told(before, write, |epoch| election.quorum.contains_key(&epoch));
         let timing = self.told.holdings.get(&told_in)?.timing?;
         let by = |told: QuorumTold, late: Duration| LossBound {
             max_lag: election.max_lag,
-            told: told.flush_lsn,
+            told: told.flush_lsn.max(began),
             acknowledged_after: Duration::from_nanos(acknowledged.saturating_sub(told.at))
                 .saturating_sub(late),
             timing,
@@ -213,4 +209,28 @@ impl World {
         let late = timing.close_after() + 2 * Duration::from_nanos(self.told.slowest_write);
         Some((by(told, Duration::ZERO), forgotten.then(|| by(known, late))))
     }
+}
+
+/// The newest of these epochs whose figures a lost write that all of them have is measured by, and where
+/// its line began. A start in place goes on from there, and its holder tells at least as much. A promotion
+/// that opened is a line of its own, whose failover may cost the limit again; one that never opened does
+/// not make the limit count anew.
+fn last_told(
+    kept_by: &[&JournalEntry],
+    write: &MissingWrite,
+    is_told: impl Fn(Epoch) -> bool,
+) -> (Epoch, Lsn) {
+    let mut newest = (write.written, Lsn::ZERO);
+    let mut began = Some(Lsn::ZERO);
+    for entry in kept_by {
+        if entry.kind == Some(StartKind::Promotion) {
+            began = entry.opened.then(|| entry.fork_lsn.unwrap_or_default());
+        }
+        if let Some(began) = began
+            && is_told(entry.epoch)
+        {
+            newest = (entry.epoch, began);
+        }
+    }
+    newest
 }

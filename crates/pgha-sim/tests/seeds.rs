@@ -21,11 +21,13 @@ const EVENTFUL_MIN: u64 = 2000;
 /// started all the same. Then: a report that overtook a newer one, which no stream lets it, and a loss
 /// that was booked on a promotion that never opened. Last: what a cut-off primary had alone, hidden by a
 /// promotion by hand; a line that was taken from data which was no longer that which opened; a replica that
-/// followed a former primary which was promoted by hand; and a choice that was judged although it came too
-/// late to be taken.
-const FOUND: [u64; 10] = [
+/// followed a former primary which was promoted by hand; a choice that was judged although it came too
+/// late to be taken; a loss in the second of two failovers, measured from the end before the first; a running
+/// primary's report, taken for a fenced one's; and replicas that followed the only data left to a promotion
+/// by hand.
+const FOUND: [u64; 13] = [
     7_004_588, 7_002_868, 20_025_390, 33_003_862, 35_008_902, 3_883, 60_008_674, 60_009_162,
-    61_029_893, 70_000_306,
+    61_029_893, 70_000_306, 71_064_683, 72_094_753, 72_086_270,
 ];
 /// Of these runs an operator may have to help so many, although neither data nor a store was destroyed:
 /// where no quorum remembers how far the primary came (decision 0016).

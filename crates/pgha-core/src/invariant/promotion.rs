@@ -37,17 +37,19 @@ pub fn promoted(entry: &JournalEntry, target: Option<&MemberName>) -> Result<(),
 }
 
 /// Whether the rule of synchronous sets lets this entry name its primary: on what the election knew, no commit
-/// that waited for `in_force` can be missing (design 6.5).
+/// that waited for `in_force` can be missing (design 6.5). The journal does not tell whether the former
+/// primary had stopped when it reported, as it need not have where somebody else was ordered: unless it is
+/// the one that is named, it counts as one member of many, and not as a fenced primary.
 pub fn allowed_by_sync(entry: &JournalEntry, in_force: &InForce<MemberName>) -> bool {
+    let candidate = entry.primary.as_ref();
     let fit = entry.evidence.iter().filter(|e| e.refused.is_none());
     let reports: Vec<_> = fit
         .map(|evidence| SyncReport {
             member: evidence.member.clone(),
             end: evidence.end_of_wal,
-            former_primary: evidence.former_primary,
+            former_primary: evidence.former_primary && candidate == Some(&evidence.member),
         })
         .collect();
-    let candidate = entry.primary.as_ref();
     candidate.is_some_and(|candidate| may_promote(in_force, &reports, candidate).is_ok())
 }
 
@@ -115,5 +117,23 @@ mod tests {
         assert!(synchronous_kept(&alone, &in_force, 3).is_ok());
         assert!(synchronous_kept_by(&"n2".into(), 0).is_ok());
         assert!(synchronous_kept_by(&"n2".into(), 1).is_err());
+    }
+
+    #[test]
+    fn a_former_primary_that_may_still_have_written_is_one_of_many() {
+        let names = ["n1", "n2", "n3"].map(MemberName::from).to_vec();
+        let set = SyncSet::new(names, 1, Method::Quorum).expect("a set");
+        let in_force = InForce::settled(set);
+        let after_n3 = |primary: &str, reports: &[(&str, u64)]| {
+            let mut entry = entry(primary, reports);
+            for evidence in &mut entry.evidence {
+                evidence.former_primary = evidence.member == "n3".into();
+            }
+            allowed_by_sync(&entry, &in_force)
+        };
+        // n1 may have confirmed what n3 wrote after its report.
+        assert!(!after_n3("n2", &[("n2", 20), ("n3", 20)]));
+        assert!(after_n3("n2", &[("n1", 20), ("n2", 20), ("n3", 20)]));
+        assert!(after_n3("n3", &[("n2", 20), ("n3", 20)]));
     }
 }

@@ -162,6 +162,24 @@ fn a_voter_is_taken_in_late() {
     holds(&model, &facts);
 }
 
+/// A quorum of those who know of no promise that the only voter of before still keeps.
+#[test]
+fn two_voters_are_taken_in_late() {
+    let model = LeaseModel::two_taken_in_late("1 to 3 voters, 2 epochs, two voters taken in late");
+    let facts = [Fact::LastEpochHeld, Fact::Waited, Fact::VotersChanged];
+    holds(&model, &facts);
+}
+
+#[test]
+#[ignore = "a minute on two cores: make model-long"]
+fn two_voters_are_taken_in_late_and_one_starts_again() {
+    let model = LeaseModel::two_taken_in_late_and_restart(
+        "1 to 3 voters, 2 epochs, 1 restart, two voters taken in late",
+    );
+    let facts = [Fact::LastEpochHeld, Fact::Waited, Fact::VotersChanged];
+    holds(&model, &facts);
+}
+
 /// Who stored it early has waited, while the others granted by the one before: what it grants by it must
 /// not count in the one after it, which comes before those grants are over.
 #[test]

@@ -44,9 +44,11 @@ pub(crate) struct LeaseModel {
     pub(crate) restarts: u8,
     /// How many changes of the membership there may be: to the joint one, and to the one after it.
     pub(crate) changes: u64,
-    /// Whether 3 runs for long before it is taken in, so that its lease threads know of no membership, and
-    /// then whether it finds several at one look.
-    pub(crate) taken_in_late: bool,
+    /// The voters before that, and after it.
+    pub(crate) voters: [&'static [u64]; 2],
+    /// Who runs for long before it is taken in, so that its lease threads know of no membership. Its store
+    /// has what it needs to have at any moment, and they may find several at one look.
+    pub(crate) taken_in_late: &'static [usize],
     /// Which nodes may have stored the joint one long before the rest: a bit for each, in each of these.
     pub(crate) stored_early: &'static [u64],
     /// Whether one that is not committed may be taken back.
@@ -77,7 +79,8 @@ impl LeaseModel {
             epochs: 2,
             restarts: 1,
             changes: 0,
-            taken_in_late: false,
+            voters: [&[0, 1, 2], &[0, 1, 3]],
+            taken_in_late: &[],
             stored_early: &[0],
             takes_back: false,
             stops: true,
@@ -141,13 +144,33 @@ impl LeaseModel {
     /// The same, and 3 is taken in between two looks of its lease threads.
     pub(crate) fn taken_in_late(name: &'static str) -> Self {
         Self {
-            taken_in_late: true,
+            taken_in_late: &[3],
             may_lead: &[1],
             ..Self::voters_change(name)
         }
     }
 
-    /// The same as far as the joint membership, which may be taken back where it is not committed.
+    /// One voter becomes three, and those two are taken in between two looks of their lease threads.
+    pub(crate) fn two_taken_in_late(name: &'static str) -> Self {
+        Self {
+            nodes: 3,
+            voters: [&[0], &[0, 1, 2]],
+            taken_in_late: &[1, 2],
+            ..Self::taken_in_late(name)
+        }
+    }
+
+    /// The same while promises lapse, and one process is started anew.
+    pub(crate) fn two_taken_in_late_and_restart(name: &'static str) -> Self {
+        Self {
+            ticks: None,
+            may_lead: &[1, 2],
+            restarts: 1,
+            ..Self::two_taken_in_late(name)
+        }
+    }
+
+    /// 3 takes the place of 2 as far as the joint membership, which may be taken back where it is not committed.
     pub(crate) fn voters_change_back(name: &'static str) -> Self {
         Self {
             may_lead: &[1],

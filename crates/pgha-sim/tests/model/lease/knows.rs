@@ -67,13 +67,21 @@ impl LeaseModel {
 
     /// The voters, before, while and after they change.
     pub(super) fn sets(&self, membership: u64) -> Vec<BTreeSet<RaftId>> {
-        let set = |ids: &[u64]| ids.iter().copied().map(RaftId).collect();
-        let (old, new) = (set(&[0, 1, 2]), set(&[0, 1, 3]));
+        let [old, new] = self
+            .voters
+            .map(|ids| ids.iter().copied().map(RaftId).collect());
         match membership {
             0 => vec![old],
             1 => vec![old, new],
             _ => vec![new],
         }
+    }
+
+    /// Who is no voter yet.
+    pub(super) fn joining(&self) -> impl Iterator<Item = RaftId> {
+        let [old, new] = self.voters;
+        let joins = new.iter().filter(|id| !old.contains(id));
+        joins.copied().map(RaftId)
     }
 
     /// Every half of the memberships that a node knows to be committed, may be, and is effective: while

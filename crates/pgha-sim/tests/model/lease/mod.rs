@@ -17,8 +17,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgha_core::lease::Grantor;
-use pgha_core::{Epoch, Mono, Nonce};
+use pgha_core::lease::{Grantor, Quorums};
+use pgha_core::{Epoch, Mono, Nonce, RaftId};
 use stateright::{Model, Property};
 
 use crate::rules::Rules;
@@ -110,7 +110,7 @@ impl LeaseModel {
 
     /// Whether the lease threads of a node with this membership have not looked for one yet.
     fn has_never_looked(&self, index: usize, membership: u64) -> bool {
-        self.taken_in_late && index == 3 && membership == 0
+        membership == 0 && self.taken_in_late.contains(&index)
     }
 
     fn replacements(&self, state: &State, actions: &mut Vec<Action>) {
@@ -149,8 +149,11 @@ impl LeaseModel {
                 actions.push(Action::TakeBack(index));
             }
         }
-        let stored = |id: pgha_core::RaftId| state.nodes[id.0 as usize].membership > committed;
-        let next = pgha_core::lease::Quorums::new(self.sets(committed + 1));
+        let stored = |id: RaftId| {
+            let (index, membership) = (id.0 as usize, state.nodes[id.0 as usize].membership);
+            membership > committed || self.has_never_looked(index, membership)
+        };
+        let next = Quorums::new(self.sets(committed + 1));
         if committed < self.changes && next.reached(stored) {
             actions.push(Action::CommitVoters);
         }
@@ -172,7 +175,9 @@ impl LeaseModel {
             return;
         }
         let mut grantors = self.quorums(state, index).voters();
-        grantors.extend(self.voters_may_change().then_some(pgha_core::RaftId(3)));
+        if self.voters_may_change() {
+            grantors.extend(self.joining());
+        }
         for to in grantors.into_iter().map(|id| id.0 as usize) {
             let fresh = (self.ticks.is_none() && !self.voters_may_change()).then_some(0);
             for send in fresh.into_iter().chain(0..node.sends.len()) {

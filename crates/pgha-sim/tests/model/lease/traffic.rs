@@ -91,7 +91,7 @@ impl LeaseModel {
     /// Whether a renewal that is under way went to this node. One that replaces another of the same
     /// moment, as the lease is held now, asks everybody whom that one asked.
     pub(super) fn was_sent_to(&self, node: &Node, send: usize, to: usize) -> bool {
-        let learner = to == 3
+        let learner = self.joining().any(|id| id.0 as usize == to)
             && node
                 .sends
                 .get(send)
